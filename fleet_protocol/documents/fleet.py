@@ -1,0 +1,133 @@
+"""Fleets, plans and what operators read: bodies of the HTTP API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from fleet_protocol.documents.base import (
+    ConfigKeyName,
+    Count,
+    DeviceId,
+    Document,
+    LabelKey,
+    Labels,
+    LabelValue,
+    Name,
+    OpenDocument,
+    Sha256,
+    Text,
+    UnixTime,
+    Version,
+)
+from fleet_protocol.documents.desired import Settings
+from fleet_protocol.documents.device import Event, Refusal, Reported
+
+
+class AppAt(Document):
+    """`cam@1.9.0`."""
+
+    app: Name
+    version: Version
+
+
+class FleetSpec(Document):
+    """fleet.yaml, compiled. An empty selector selects nothing; `{"all": true}` says all. `rollout` and `window` are carried as
+    written for the rollout engine."""
+
+    limit_bytes: ClassVar[int] = 256 * 1024
+
+    schema_: Literal["roadstead/fleet/v1"] = Field("roadstead/fleet/v1", alias="schema")
+    name: Name
+    select: dict[LabelKey, LabelValue] = {}
+    select_all: bool = False
+    run: Annotated[tuple[AppAt, ...], Field(max_length=32)]
+    config: dict[Name, dict[ConfigKeyName, Annotated[str, StringConstraints(max_length=64 * 1024)]]] = {}
+    settings: Settings = Settings()
+    contact: dict[str, Any] = {}
+    window: dict[str, Any] = {}
+    rollout: dict[str, Any] = {}
+
+
+class PlanRequest(Document):
+    """POST /v1/plan and the body of a saved plan's origin. Only the named fleets change; others stay as they are."""
+
+    limit_bytes: ClassVar[int] = 4 * 1024 * 1024
+
+    fleets: Annotated[tuple[FleetSpec, ...], Field(min_length=1, max_length=100)]
+    remove: tuple[Name, ...] = ()
+
+
+class AppChange(OpenDocument):
+    """One app on one device: before -> after; None: not there."""
+
+    app: Name
+    before: Version | None
+    after: Version | None
+    config_changed: bool = False
+    download_bytes: Count = 0
+
+
+class DevicePlan(OpenDocument):
+    """What changes on one device."""
+
+    device_id: DeviceId
+    generation: Count  # the one it has; applying makes the next
+    changes: tuple[AppChange, ...]
+
+
+class Plan(OpenDocument):
+    """Answer of POST /v1/plan. `world` is a hash of everything that the plan was computed from."""
+
+    limit_bytes: ClassVar[int] = 64 * 1024 * 1024
+
+    schema_: Literal["roadstead/plan/v1"] = Field("roadstead/plan/v1", alias="schema")
+    request: PlanRequest
+    world: Sha256
+    devices: tuple[DevicePlan, ...]
+    unchanged: Count
+    refusals: tuple[Refusal, ...] = ()  # not empty: the plan cannot be applied
+
+
+class Applied(OpenDocument):
+    """Answer of POST /v1/apply."""
+
+    devices: Count
+    generations: dict[DeviceId, Count]
+
+
+class DeviceView(OpenDocument):
+    """GET /v1/devices, GET /v1/devices/{id}."""
+
+    device_id: DeviceId
+    labels: Labels
+    state: Literal["ok", "updating", "degraded", "failed", "held", "quiet", "OVERDUE", "unknown"]
+    why: Text
+    online: bool
+    last_seen: UnixTime | None
+    enrolled_at: UnixTime
+    fingerprint: Sha256
+    certificate_expires: UnixTime
+    desired_generation: Count
+    desired_sha256: Sha256 | None
+    fleets: tuple[Name, ...] = ()
+    reported: Reported | None = None
+    events: tuple[Event, ...] = ()  # newest first; only in describe
+
+
+class OnlineKeys(OpenDocument):
+    """GET /v1/online-keys: public keys (PEM) of what the server signs with; a trust root is made over them."""
+
+    director: str
+    time: str
+    snapshot: str
+    timestamp: str
+
+
+class RoleVersion(OpenDocument):
+    """Answer of PUT /v1/tuf/metadata/{role}."""
+
+    role: str
+    version: Count
+    snapshot_version: Count
