@@ -33,11 +33,15 @@ class Layout:
         self.layers = state / "images" / "layers"  # <hex of the diff ID>/ : unpacked, shifted ownership
         self.revisions = state / "revisions"  # <app>/<revision>/
         self.generations = state / "generations"  # <generation>/index.json
-        self.work = state / "prepare"  # scratch, emptied at each start of prepare; resumable downloads in prepare/partial
+        self.work = (
+            state / "prepare"
+        )  # scratch, emptied at each start of prepare; resumable downloads in prepare/partial
         self.lock = state / "prepare.lock"
         # of this boot
         self.socket = run / "edge-daemon.sock"
-        self.containers = run / "containers"  # <app>.<service>/: bundle, rootfs (overlay), upper, work, sys, pidfile, exit/
+        self.containers = (
+            run / "containers"
+        )  # <app>.<service>/: bundle, rootfs (overlay), upper, work, sys, pidfile, exit/
         self.netns = run / "netns"  # <app>.<service>
         self.runtime_root = run / "runtime"
 

@@ -74,10 +74,17 @@ class Runtime(Protocol):
         """Send a signal (SIGTERM ...) to the container's first process. No error if it is gone."""
 
     def remove(self, app: str, service: str) -> None:
-        """Kill what is left and take down container, mounts, network and namespace. Idempotent. May block: child process."""
+        """Kill what is left and take down container, mounts, network and namespace.
 
-    def usage(self, app: str, service: str) -> Usage: ...
-    def limits(self, app: str, service: str) -> EnforcedLimits: ...
+        Idempotent. May block: runs in a child process.
+        """
+
+    def usage(self, app: str, service: str) -> Usage:
+        """What the container uses now."""
+
+    def limits(self, app: str, service: str) -> EnforcedLimits:
+        """What the kernel enforces now."""
+
     def update_limits(self, app: str, service: str, limits: LimitValues) -> None:
         """Apply limits to the running container; its pid stays."""
 

@@ -1,6 +1,7 @@
 """Documents of enrolment and of a device's HTTPS session.
 
-Proofs are HMAC-SHA256 with the token's secret, in hex, over a label, a NUL and the named parts; see `provisioning.proof`.
+Proofs are HMAC-SHA256 with the token's secret, in hex, over a label, a NUL and the named parts:
+see `provisioning.proof`.
 """
 
 from __future__ import annotations

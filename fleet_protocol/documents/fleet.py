@@ -33,8 +33,10 @@ class AppAt(Document):
 
 
 class FleetSpec(Document):
-    """fleet.yaml, compiled. An empty selector selects nothing; `{"all": true}` says all. `rollout` and `window` are carried as
-    written for the rollout engine."""
+    """fleet.yaml, compiled.
+
+    An empty selector selects nothing unless `select_all` is true. `contact`, `window` and `rollout` are carried as written.
+    """
 
     limit_bytes: ClassVar[int] = 256 * 1024
 

@@ -102,8 +102,12 @@ class Tmpfs(Document):
 class Privileges(Document):
     """What a service has beyond the default profile. The host's own policy must allow each of them too."""
 
-    capabilities: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^CAP_[A-Z_]{2,30}$")], ...], Field(max_length=41)] = ()
-    devices: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^/dev/[A-Za-z0-9_/-]{1,60}$")], ...], Field(max_length=16)] = ()
+    capabilities: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^CAP_[A-Z_]{2,30}$")], ...], Field(max_length=41)
+    ] = ()
+    devices: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^/dev/[A-Za-z0-9_/-]{1,60}$")], ...], Field(max_length=16)
+    ] = ()
     network: Literal["app", "host", "none"] = "app"
     writable_root: bool = False
     reason: Text = ""
@@ -197,7 +201,9 @@ class Release(Document):
                     raise ValueError(f"{service.name} depends on {other}, which is not another service of this app")
         for key, declared in self.config.items():
             if declared.service not in names:
-                raise ValueError(f"configuration key {key} goes to {declared.service}, which is not a service of this app")
+                raise ValueError(
+                    f"configuration key {key} goes to {declared.service}, which is not a service of this app"
+                )
         _start_order(self.services)
         return self
 

@@ -43,7 +43,8 @@ def verify(envelope: bytes, payload_type: str, keys: tuple[PublicKey, ...], *, m
     if not isinstance(fields, dict) or set(fields) != {"payload", "payloadType", "signatures"}:
         raise DocumentInvalidError("wants exactly payload, payloadType and signatures", element="signed envelope")
     if fields["payloadType"] != payload_type:
-        raise TrustError(f"is of type {str(fields['payloadType'])[:80]!r}, wants {payload_type!r}", element="signed envelope")
+        kind = str(fields["payloadType"])[:80]
+        raise TrustError(f"is of type {kind!r}, wants {payload_type!r}", element="signed envelope")
     payload = _decoded(fields["payload"])
     signatures = _signatures(fields["signatures"])
     message = pae(payload_type, payload)

@@ -53,8 +53,11 @@ class Signer(Protocol):
     """Whatever holds a private key: a file now, PKCS#11 or another process later."""
 
     @property
-    def public(self) -> PublicKey: ...
-    def sign(self, message: bytes) -> bytes: ...
+    def public(self) -> PublicKey:
+        """The public half."""
+
+    def sign(self, message: bytes) -> bytes:
+        """A signature over `message`."""
 
 
 class FileSigner:

@@ -16,7 +16,7 @@ def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)  # noqa: PTH105
+        os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
@@ -25,7 +25,7 @@ def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 def rename_durably(source: Path, target: Path) -> None:
     """Move `source`, already synced, to `target` in one step, and make the step itself durable."""
-    os.rename(source, target)  # noqa: PTH104
+    os.rename(source, target)
     sync_directory(target.parent)
     if source.parent != target.parent:
         sync_directory(source.parent)

@@ -1,4 +1,7 @@
-"""JSON from outside, read one way only: UTF-8 without BOM, no duplicate keys, no NaN, integers within 2^53, bounded depth."""
+"""JSON from outside, read in one way only.
+
+UTF-8 without BOM, no duplicate keys, no NaN, integers within 2^53, bounded depth.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from apt_sources import NoMirrorError, guest_sources
 from build_image import build_image
+from image_kernel import KernelFormatError
 from lab_images import ARCHITECTURES, CACHE_FOLDER, image_folder
 from prerequisites import PrerequisiteError, install_prerequisites
 
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
         with _only_one_at_a_time():
             for architecture in architectures:
                 ensure_image(architecture)
-    except (PrerequisiteError, NoMirrorError) as error:
+    except (PrerequisiteError, NoMirrorError, KernelFormatError) as error:
         print(f"prepare_lab: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:

@@ -61,15 +61,18 @@ class Agent:
 
     def serve(self) -> None:
         """Read requests for ever."""
-        waiting = b""
+        line = bytearray()
         while True:
-            data = os.read(self._port, 64 * 1024)
+            data = os.read(self._port, 64 * 1024)  # in fact at most a page, the driver's buffer
             if not data:  # nobody is connected on the host's side
                 time.sleep(0.02)
                 continue
-            *lines, waiting = (waiting + data).split(b"\n")
-            for line in filter(None, lines):
-                threading.Thread(target=self.answer, args=(json.loads(line),), daemon=True).start()
+            first, *others = data.split(b"\n")
+            line += first
+            for other in others:
+                if line:
+                    threading.Thread(target=self.answer, args=(json.loads(line),), daemon=True).start()
+                line = bytearray(other)
 
     def answer(self, request: dict[str, Any]) -> None:
         """Do one request; whatever goes wrong is an answer too."""

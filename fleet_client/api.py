@@ -1,0 +1,109 @@
+"""The server's HTTP API, one method a route (docs/wire.md). Answers are the documents of `fleet_protocol.documents` as
+plain dictionaries: a quick command must not pay for the models."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+from fleet_client.contexts import Context
+from fleet_client.http import Connection, ServerSaidError
+
+Json = dict[str, Any]
+
+
+class FleetClient:
+    """A connection with the server's verbs. Use as a context manager."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.connection = Connection(context)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    # devices
+
+    def devices(self) -> list[Json]:
+        """DeviceView of every device."""
+        return list(self.connection.json("GET", "/v1/devices")["devices"])
+
+    def device(self, device_id: str) -> Json:
+        """DeviceView of one, with its newest events."""
+        return dict(self.connection.json("GET", f"/v1/devices/{quote(device_id, safe='')}"))
+
+    def events(self, device_id: str | None = None, limit: int = 100) -> list[Json]:
+        """Newest first."""
+        query = {"limit": limit, **({"device": device_id} if device_id else {})}
+        return list(self.connection.json("GET", f"/v1/events?{urlencode(query)}")["events"])
+
+    # enrolment
+
+    def issue_token(self, request: Json) -> Json:
+        """NewToken -> IssuedToken; the secret is in the answer and nowhere else."""
+        return dict(self.connection.json("POST", "/v1/tokens", request))
+
+    def tokens(self) -> list[Json]:
+        """Tokens without their secrets."""
+        return list(self.connection.json("GET", "/v1/tokens")["tokens"])
+
+    def enrolments(self) -> list[Json]:
+        """EnrolmentRow of every request."""
+        return list(self.connection.json("GET", "/v1/enrolments")["enrolments"])
+
+    def decide_enrolment(self, request_id: str, *, approve: bool) -> Json:
+        """Approve or reject."""
+        verb = "approve" if approve else "reject"
+        return dict(self.connection.json("POST", f"/v1/enrolments/{quote(request_id, safe='')}/{verb}") or {})
+
+    # fleets
+
+    def fleets(self) -> list[Json]:
+        """FleetSpec of every fleet."""
+        return list(self.connection.json("GET", "/v1/fleets")["fleets"])
+
+    def plan(self, request: Json) -> Json:
+        """PlanRequest -> Plan; changes nothing."""
+        return dict(self.connection.json("POST", "/v1/plan", request))
+
+    def apply(self, plan: Json) -> Json:
+        """Plan -> Applied. Raises ServerSaidError (exit status CONFLICT) when the world has moved since."""
+        return dict(self.connection.json("POST", "/v1/apply", plan))
+
+    # trust
+
+    def online_keys(self) -> Json:
+        """OnlineKeys."""
+        return dict(self.connection.json("GET", "/v1/online-keys"))
+
+    def get_metadata(self, name: str) -> bytes | None:
+        """TUF metadata bytes as a TUF client names them (`timestamp`, `3.targets`), or None."""
+        try:
+            return self.connection.raw("GET", f"/tuf/metadata/{quote(name, safe='')}.json")[1]
+        except ServerSaidError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def get_target(self, path: str) -> bytes | None:
+        """A TUF target by its path with hash prefix, or None."""
+        try:
+            return self.connection.raw("GET", f"/tuf/targets/{quote(path)}")[1]
+        except ServerSaidError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def put_target(self, sha256: str, data: bytes) -> None:
+        """Upload a target before the role that lists it."""
+        self.connection.raw("PUT", f"/v1/tuf/targets/{sha256}", data, {"Content-Type": "application/octet-stream"})
+
+    def put_metadata(self, role: str, data: bytes, if_match: int) -> Json:
+        """Compare-and-swap upload of a role; `if_match` is the version it replaces, 0 for none."""
+        headers = {"If-Match": str(if_match), "Content-Type": "application/json"}
+        answer = self.connection.raw("PUT", f"/v1/tuf/metadata/{quote(role, safe='')}", data, headers)[1]
+        return dict(json.loads(answer))
