@@ -35,7 +35,8 @@ class AppAt(Document):
 class FleetSpec(Document):
     """fleet.yaml, compiled.
 
-    An empty selector selects nothing unless `select_all` is true. `contact`, `window` and `rollout` are carried as written.
+    An empty selector selects nothing unless `select_all` is true. `contact`, `window` and `rollout` are carried as
+    written.
     """
 
     limit_bytes: ClassVar[int] = 256 * 1024

@@ -1,0 +1,92 @@
+"""The `fleet` command: a table of names, each loaded only when it is called.
+
+Errors are caught here and nowhere below: what, why, what to do next on stderr, and the documented exit status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import click
+
+from fleet_protocol.wire.errors import Exit, RoadsteadError
+
+
+class Entry(NamedTuple):
+    """Where a command lives and what it is for."""
+
+    module: str
+    name: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "init": Entry("author", "init", "Write app.yaml and fleet.yaml beside a compose file."),
+    "lint": Entry("author", "lint", "Every error in app.yaml, fleet.yaml and compose files at once."),
+    "explain": Entry("author", "explain", "What an error code means."),
+    "schema": Entry("author", "schema", "Print the JSON Schema of app.yaml or fleet.yaml."),
+    "release": Entry("release", "release", "Resolve images, sign a release and upload it."),
+    "trust": Entry("trust", "trust", "Keys and roles: make a trust root, delegate an app."),
+    "plan": Entry("plan", "plan", "Show what applying fleet.yaml would change. Changes nothing."),
+    "apply": Entry("plan", "apply", "Change the fleet as planned."),
+    "get": Entry("get", "get", "List devices, fleets, tokens or events."),
+    "describe": Entry("describe", "describe", "Why a device is in the state it is in."),
+    "enroll": Entry("enroll", "enroll", "Tokens and the approval queue."),
+    "ctx": Entry("ctx", "ctx", "Servers that this command talks to."),
+    "version": Entry("ctx", "version", "Print the version."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and help; imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of the table, which is the order of a first day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command itself; None if there is no such name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(f"fleet_cli.commands.{entry.module}"), entry.name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """From the table, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--context", "context_name", metavar="NAME", help="Use this context instead of the current one.")
+@click.pass_context
+def fleet(ctx: click.Context, context_name: str | None) -> None:
+    """Roll signed containers out to a fleet of edge hosts, and see how they are."""
+    ctx.obj = context_name
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run and exit with the documented status."""
+    try:
+        status = fleet.main(args=argv, prog_name="fleet", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(Exit.USAGE)
+    except click.Abort:
+        click.echo("Stopped; nothing more was changed.", err=True)
+        sys.exit(130)
+    except RoadsteadError as error:
+        show_error(error)
+        sys.exit(int(error.exit_status))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def show_error(error: RoadsteadError) -> None:
+    """What and why, then what to do next."""
+    click.echo(f"{click.style(f'error[{error.code}]', fg='red', bold=True)} {error.sentence()}", err=True)
+    if error.hint:
+        click.echo(f"  next: {error.hint}", err=True)
