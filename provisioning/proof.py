@@ -1,7 +1,7 @@
 """What both sides of enrolment compute alike: proofs of a token's secret, and the message that a session signs.
 
-Standard library only. Every message starts with a label of its own, so that a proof made for one purpose is worth nothing
-for another, and its parts are joined by NUL, which no part can contain.
+Standard library only. Every message starts with a label of its own, so that a proof made for one purpose is worth
+nothing for another, and its parts are joined by NUL, which no part can contain.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def secret_bytes(secret: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise DocumentInvalidError("its secret is not base64url", element="enrolment token") from error
     if len(data) != SECRET_BYTES:
-        raise DocumentInvalidError(f"its secret has {len(data) * 8} bits, wants {SECRET_BYTES * 8}", element="enrolment token")
+        raise DocumentInvalidError(f"its secret has {len(data) * 8} bits, not 256", element="enrolment token")
     return data
 
 

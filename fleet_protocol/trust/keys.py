@@ -87,8 +87,6 @@ def generate_ed25519(path: Path) -> PublicKey:
     if path.exists():
         raise FileExistsError(path)
     key = ed25519.Ed25519PrivateKey.generate()
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     replace_durably(path, pem, 0o600)
     return FileSigner(path).public

@@ -13,7 +13,7 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -64,6 +64,9 @@ class Pace(NamedTuple):
     window_s: float = 60.0
 
 
+DEFAULT_PACE = Pace()
+
+
 class Url(NamedTuple):
     """Where the server is."""
 
@@ -87,7 +90,7 @@ def parse_url(text: str) -> Url:
 class _PacedSocket(ssl.SSLSocket):
     """An SSLSocket whose reads obey a pace. http.client reads headers and bodies through `recv_into` alone."""
 
-    pace: Pace = Pace()
+    pace: Pace = DEFAULT_PACE
     deadline: float = float("inf")
     window_start: float = 0.0
     window_bytes: int = 0
@@ -141,9 +144,10 @@ def unverified_context() -> ssl.SSLContext:
 class Response:
     """One answer whose body has not been read. Close it, or the connection cannot be used again."""
 
-    def __init__(self, raw: http.client.HTTPResponse, where: str) -> None:
+    def __init__(self, raw: http.client.HTTPResponse, where: str, hang_up: Callable[[], None]) -> None:
         self._raw = raw
         self._where = where
+        self._hang_up = hang_up
         self.status = raw.status
         self.headers: Mapping[str, str] = {k.lower(): v for k, v in raw.getheaders()}
 
@@ -174,13 +178,16 @@ class Response:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Give the rest up."""
+        """Give the rest up: with some of it unread, the connection is of no further use."""
+        unread = not self._raw.isclosed() and self._raw.length != 0
         self._raw.close()
+        if unread:
+            self._hang_up()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
 
@@ -226,7 +233,7 @@ class HttpsConnection:
             if answer.will_close:
                 # the response keeps the socket; only our handle on the connection goes
                 self._http = None
-            return Response(answer, path)
+            return Response(answer, path, self.close)
 
     def exchange(
         self, method: str, path: str, *, body: object = None, headers: Mapping[str, str] | None = None, max_bytes: int
@@ -291,7 +298,9 @@ def _paced(connection: http.client.HTTPSConnection) -> _PacedSocket:
 
 def _words(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not acceptable: {error.verify_message if hasattr(error, 'verify_message') else error}"
+        return (
+            f"its certificate is not acceptable: {error.verify_message if hasattr(error, 'verify_message') else error}"
+        )
     if isinstance(error, TimeoutError):
         return f"too slow: {error}"
     return str(error) or type(error).__name__

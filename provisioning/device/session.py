@@ -18,6 +18,7 @@ from fleet_protocol.wire.bounds import DIGEST_PATTERN, MAX_MANIFEST_BYTES, MAX_V
 from fleet_protocol.wire.errors import DocumentInvalidError
 from provisioning.device.https import (
     CHUNK,
+    DEFAULT_PACE,
     HttpsConnection,
     Pace,
     Response,
@@ -56,7 +57,7 @@ class BlobStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
 
@@ -74,7 +75,7 @@ class ServerClient:
         ca_pem: str,
         sign: Callable[[bytes], bytes],
         *,
-        pace: Pace = Pace(),
+        pace: Pace = DEFAULT_PACE,
         time_floor: int = 0,
     ) -> None:
         """`sign` returns the device key's signature (ECDSA P-256 with SHA-256, DER) over the bytes that it is given.
@@ -90,7 +91,8 @@ class ServerClient:
     def get_metadata(self, name: str, max_bytes: int) -> bytes:
         """TUF metadata by the name that a TUF client asks for: `timestamp`, `3.snapshot`, `2.release/cam`, `1.root`.
 
-        Raises ServerRefusedError (`status` 404 where there is none), DocumentInvalidError (too long), ServerUnreachableError.
+        Raises ServerRefusedError (`status` 404 where there is none), DocumentInvalidError (too long),
+        ServerUnreachableError.
         """
         return self._get(f"/tuf/metadata/{_safe(name)}.json", max_bytes)
 
@@ -105,7 +107,7 @@ class ServerClient:
         return self._get(f"/v1/values/{sha256}", max_bytes)
 
     def get_manifest(self, repo: str, digest: str, max_bytes: int = MAX_MANIFEST_BYTES) -> bytes:
-        """An image manifest or index of repository `apps/<app>`. The caller checks the digest. Raises as get_metadata."""
+        """An image manifest or index of `apps/<app>`. The caller checks the digest. Raises as get_metadata."""
         return self._get(f"/v2/{_safe(repo)}/manifests/{_digest(digest)}", max_bytes, accept=MANIFEST_TYPES)
 
     def open_blob(self, repo: str, digest: str, offset: int = 0) -> BlobStream:
@@ -146,7 +148,7 @@ class ServerClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     def post(self, path: str, body: object, max_bytes: int = MAX_SMALL) -> bytes:

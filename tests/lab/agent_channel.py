@@ -1,6 +1,7 @@
 """The host's end of the line to a guest's agent (guest/lab_agent.py says what is spoken)."""
 
 import base64
+import contextlib
 import itertools
 import json
 import socket
@@ -82,13 +83,15 @@ class Job:
         if self._status is None:
             raise GuestDownError(f"the guest went down; until then:\n{said}")
         seconds = time.monotonic() - self._began
-        return CommandResult(self._status, self.stdout.decode(errors="replace"), self.stderr.decode(errors="replace"), seconds)
+        return CommandResult(
+            self._status, self.stdout.decode(errors="replace"), self.stderr.decode(errors="replace"), seconds
+        )
 
     def hear(self, message: dict[str, Any]) -> None:
         """Take in one answer of the agent."""
         for name, stream in self._streams.items():
             if name in message:
-                stream += base64.b64decode(message[name])
+                stream.extend(base64.b64decode(message[name]))
         if "rc" in message or "error" in message:
             self._status, self._refusal = message.get("rc"), message.get("error")
             self._ended.set()
@@ -138,10 +141,8 @@ class AgentChannel:
 
     def close(self) -> None:
         """End the connection and its thread; jobs that are not done are lost."""
-        try:
+        with contextlib.suppress(OSError):  # the other end went first
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other end went first
         self._reader.join()
         self._socket.close()
 

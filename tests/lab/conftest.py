@@ -4,30 +4,17 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from edge_host import EdgeHost
 from lab_images import ARCHITECTURES
 from qemu_command import HostSpec
-from snapshots import Snapshots, scratch_folder, shares
-from wheelhouse import edge_requirements, wheel_folder
+from snapshots import Snapshots, StartEdgeHost, scratch_folder, shares
+from wheelhouse import Wheelhouse, edge_requirements, wheel_folder
 
 HERE = Path(__file__).parent
 CHOSEN = os.environ.get("LAB_ARCHITECTURES", " ".join(ARCHITECTURES)).split()
 TEST_TIMEOUT_S = 300  # an emulated processor is about 13 times slower than this machine's own
-
-
-class Wheelhouse(Protocol):
-    """Makes, or finds, the folder of wheels of an architecture; without requirements: the extra `edge`."""
-
-    def __call__(self, architecture: str, requirements: Sequence[str] | None = None) -> Path: ...
-
-
-class StartEdgeHost(Protocol):
-    """Gives a running twin, with its shares mounted; it is gone when the test ends."""
-
-    def __call__(self, *, forwards: Mapping[int, int] | None = None, init: str | None = None) -> EdgeHost: ...
 
 
 def pytest_configure(config: pytest.Config) -> None:

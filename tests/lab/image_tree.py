@@ -76,7 +76,15 @@ MASKED_UNITS = (
     "systemd-udev-settle.service",
     "systemd-update-done.service",
 )
-UNWANTED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/cache/apt", "var/lib/apt/lists", "boot")
+UNWANTED = (
+    "boot",
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/man",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+)
 
 
 def extract_packages(architecture: str, sources: list[str], root: Path) -> None:
@@ -129,8 +137,10 @@ def _make_users(root: Path) -> None:
     base = root / "usr/share/base-passwd"
     users = (base / "passwd.master").read_text()
     groups = (base / "group.master").read_text()
-    users += "".join(f"{name}:x:{number}:{number}::/nonexistent:/usr/sbin/nologin\n" for name, number in SYSTEM_USERS.items())
-    groups += "".join(f"{name}:x:{number}:\n" for name, number in (SYSTEM_USERS | SYSTEM_GROUPS).items())
+    for name, number in SYSTEM_USERS.items():
+        users += f"{name}:x:{number}:{number}::/nonexistent:/usr/sbin/nologin\n"
+    for name, number in (SYSTEM_USERS | SYSTEM_GROUPS).items():
+        groups += f"{name}:x:{number}:\n"
     (root / "etc/passwd").write_text(users)
     (root / "etc/group").write_text(groups)
     shadow = root / "etc/shadow"

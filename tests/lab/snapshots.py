@@ -2,7 +2,9 @@
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from edge_host import SYSTEMD, EdgeHost
 from lab_images import REPOSITORY
@@ -27,6 +29,15 @@ def shares(wheels: Path, exchange: Path) -> tuple[Share, ...]:
         Share("wheels", wheels),
         Share("exchange", exchange, cached=False),
     )
+
+
+class StartEdgeHost(Protocol):
+    """The fixture: gives a running twin, with its shares mounted; it is gone when the test ends.
+
+    `forwards` maps ports at server.lab, as the guest sees them, to ports on this machine's 127.0.0.1.
+    """
+
+    def __call__(self, *, forwards: Mapping[int, int] | None = None, init: str | None = None) -> EdgeHost: ...
 
 
 class Snapshots:

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from conftest import StartEdgeHost
 from qemu_command import SERVICES_ADDRESS
+from snapshots import StartEdgeHost
 
 SCRIPTS = "/mnt/source/tests/lab/guest_scripts"
 PORTS = (8883, 8443)

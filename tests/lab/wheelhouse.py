@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from lab_images import CACHE_FOLDER, REPOSITORY
 
@@ -18,6 +19,12 @@ PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_3
 
 class WheelhouseError(Exception):
     """pip found no wheels for the guest's platform, or could not install them."""
+
+
+class Wheelhouse(Protocol):
+    """The fixture: makes, or finds, the folder of an architecture; without requirements: of the extra `edge`."""
+
+    def __call__(self, architecture: str, requirements: Sequence[str] | None = None) -> Path: ...
 
 
 def edge_requirements() -> list[str]:

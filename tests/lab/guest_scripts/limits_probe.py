@@ -13,7 +13,14 @@ from typing import Any
 MIB = 2**20
 BUNDLES = Path("/var/tmp/limits-probe")
 CGROUP = "/sys/fs/cgroup"
-EAT_MEMORY = f"dd if=/dev/zero of=/dev/null bs=128M count=1; echo status $?; cat {CGROUP}/memory.max {CGROUP}/memory.events"
+LIMIT_MEMORY = {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}
+LIMIT_CPU = {"cpu": {"quota": 20_000, "period": 100_000}}
+LIMIT_PIDS = {"pids": {"limit": 8}}
+EAT_MEMORY = f"""
+dd if=/dev/zero of=/dev/null bs=128M count=1
+echo status $?
+cat {CGROUP}/memory.max {CGROUP}/memory.events
+"""
 SPIN = f"cat {CGROUP}/cpu.max; timeout 2 sh -c 'while :; do :; done'; cat {CGROUP}/cpu.stat"
 FORK = f"""
 import os, time
@@ -36,9 +43,9 @@ def main(runtime: str) -> None:
     began = time.monotonic()
     report = {
         "hello": run(runtime, "hello", ["/bin/echo", "hello"], {})["out"],
-        "memory": run(runtime, "memory", ["/bin/sh", "-c", EAT_MEMORY], {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}),
-        "cpu": run(runtime, "cpu", ["/bin/sh", "-c", SPIN], {"cpu": {"quota": 20_000, "period": 100_000}}),
-        "pids": run(runtime, "pids", ["/usr/bin/python3", "-I", "-S", "-c", FORK], {"pids": {"limit": 8}}),
+        "memory": run(runtime, "memory", ["/bin/sh", "-c", EAT_MEMORY], LIMIT_MEMORY),
+        "cpu": run(runtime, "cpu", ["/bin/sh", "-c", SPIN], LIMIT_CPU),
+        "pids": run(runtime, "pids", ["/usr/bin/python3", "-I", "-S", "-c", FORK], LIMIT_PIDS),
         "seconds": round(time.monotonic() - began, 2),
     }
     print(json.dumps(report))

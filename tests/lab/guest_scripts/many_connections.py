@@ -35,7 +35,7 @@ def exchange(lines: list[socket.socket]) -> int:
     unsent = {line: memoryview(content(line.fileno())) for line in lines}
     with selectors.DefaultSelector() as selector:
         for line in lines:
-            line.setblocking(False)  # noqa: FBT003
+            line.setblocking(False)
             selector.register(line, selectors.EVENT_READ | selectors.EVENT_WRITE)
         while selector.get_map():
             ready = selector.select(TIMEOUT_S)

@@ -1,7 +1,7 @@
 """Runs in the guest: writes numbered rows, one transaction each, or counts what is left after a power cut.
 
-    sqlite_rows.py write DATABASE FULL|NORMAL   prints each number once its row is committed, for ever
-    sqlite_rows.py count DATABASE               prints {"check": .., "rows": ..}; the rows are 1, 2, 3 ... without a gap
+sqlite_rows.py write DATABASE FULL|NORMAL   prints each number once its row is committed, for ever
+sqlite_rows.py count DATABASE               prints {"check": .., "rows": ..}; the rows are 1, 2, 3 ... without a gap
 """
 
 import itertools

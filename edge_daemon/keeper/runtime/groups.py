@@ -1,0 +1,191 @@
+"""Make, limit, join and remove cgroups, on v1 and v2.
+
+On v2 a group either holds processes or hands controllers down, so the keeper, prepare and each service live in leaves:
+`<parent>/daemon`, `<parent>/prepare`, `<parent>/apps/<app>/<service>`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+from edge_daemon.keeper.runtime import readings
+from edge_daemon.keeper.runtime.errors import RuntimeFailedError
+from edge_daemon.keeper.runtime.hierarchies import Hierarchies
+from edge_daemon.sealed import LimitValues
+
+HANDED_DOWN = ("memory", "cpu", "cpuset", "pids", "io")  # v2
+MADE_ON_V1 = ("memory", "cpu", "cpuacct", "pids", "blkio")  # the runtime makes the others itself, for each container
+CPU_PERIOD_US = 100_000
+
+
+def make(hierarchies: Hierarchies, group: str, *, leaf: bool) -> None:
+    """Make `group` and what it stands in. A leaf may hold processes; any other hands its controllers down."""
+    if hierarchies.version == "none":
+        raise RuntimeFailedError("no cgroup hierarchy is mounted", element=group, hint="mount cgroup2 on /sys/fs/cgroup")
+    for controller in MADE_ON_V1:
+        if controller in hierarchies.v1:
+            _make_v1(hierarchies.v1[controller], group)
+    if hierarchies.unified is not None and hierarchies.unified_controllers:
+        _make_v2(hierarchies.unified, group, leaf=leaf)
+
+
+def _make_v1(mount: str, group: str) -> None:
+    path = mount
+    for part in group.strip("/").split("/"):
+        path = f"{path}/{part}"
+        try:
+            os.mkdir(path)  # noqa: PTH102
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _failed("made", path, error) from error
+        if readings.Files(path, v2=False).text("memory.use_hierarchy") == "0\n":
+            write(path, "memory.use_hierarchy", "1")  # kernels before 5.11: else the parent's limit is not the children's
+
+
+def _make_v2(mount: str, group: str, *, leaf: bool) -> None:
+    path, parts = mount, group.strip("/").split("/")
+    for part in parts:
+        _hand_down(path)
+        path = f"{path}/{part}"
+        try:
+            os.mkdir(path)  # noqa: PTH102
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _failed("made", path, error) from error
+    if not leaf:
+        _hand_down(path)
+
+
+def _hand_down(path: str) -> None:
+    """Enable in the children of `path` every controller of ours that `path` has."""
+    own = readings.Files(path, v2=True)
+    has = (own.text("cgroup.controllers") or "").split()
+    enabled = (own.text("cgroup.subtree_control") or "").split()
+    for controller in HANDED_DOWN:
+        if controller in has and controller not in enabled:
+            try:
+                write(path, "cgroup.subtree_control", f"+{controller}")
+            except RuntimeFailedError as error:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EBUSY:
+                    raise RuntimeFailedError(
+                        f"{path} holds processes of its own, so it cannot hand down {controller}",
+                        element=path,
+                        hint="start the daemon with --cgroup-parent naming a group that holds no process",
+                    ) from error
+                raise
+
+
+def join(hierarchies: Hierarchies, group: str, pid: int) -> None:
+    """Move a process into `group` in every hierarchy where `make` made it."""
+    mounts = {hierarchies.v1[c] for c in MADE_ON_V1 if c in hierarchies.v1}
+    if hierarchies.unified is not None and hierarchies.unified_controllers:
+        mounts.add(hierarchies.unified)
+    for mount in sorted(mounts):
+        write(mount + group, "cgroup.procs", str(pid))
+
+
+def remove(hierarchies: Hierarchies, group: str) -> bool:
+    """Remove the group and its empty descendants everywhere; whether nothing of it is left."""
+    gone = True
+    for mount in hierarchies.mounts():
+        _remove_tree(mount + group)
+        gone = gone and not os.path.isdir(mount + group)  # noqa: PTH112
+    return gone
+
+
+def _remove_tree(path: str) -> None:
+    try:
+        with os.scandir(path) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for child in below:
+            _remove_tree(child)
+        os.rmdir(path)  # noqa: PTH106
+    except OSError:
+        pass  # not there, or still in use: the caller looks
+
+
+def kill(hierarchies: Hierarchies, group: str) -> None:
+    """SIGKILL every process that is still in `group`."""
+    for mount in hierarchies.mounts():
+        for text in (readings.Files(mount + group, v2=True).text("cgroup.procs") or "").split():
+            try:
+                os.kill(int(text), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def apply(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
+    """Write the limits that the kernel can change while processes run; a missing controller is an error, not a shrug."""
+    _apply_memory(hierarchies, group, limits)
+    _apply_cpu(hierarchies, group, limits)
+    write(_folder(hierarchies, "pids", group), "pids.max", str(limits["pids"]))
+
+
+def harden(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
+    """What the OCI configuration cannot say for both versions: written between create and start, on v2 alone."""
+    if not hierarchies.is_v2("memory"):
+        return
+    folder = _folder(hierarchies, "memory", group)
+    write(folder, "memory.oom.group", "1")  # an OOM kill takes the whole container, so that its end is seen
+    write(folder, "memory.high", str(limits.get("memory_high_bytes", "max")))
+    if readings.Files(folder, v2=True).text("memory.swap.max") is not None:
+        write(folder, "memory.swap.max", "0")
+
+
+def _apply_memory(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
+    folder, wanted = _folder(hierarchies, "memory", group), str(limits["memory_bytes"])
+    own = readings.Files(folder, hierarchies.is_v2("memory"))
+    if own.v2:
+        if own.text("memory.swap.max") is not None:
+            write(folder, "memory.swap.max", "0")
+        write(folder, "memory.high", str(limits.get("memory_high_bytes", "max")))
+        write(folder, "memory.max", wanted)
+        return
+    # v1 keeps memory <= memory+swap at every moment: raise the outer limit first, lower it last
+    outer = readings.number(own.text("memory.memsw.limit_in_bytes"))
+    names = ["memory.limit_in_bytes"]
+    if outer is not None:
+        names.insert(0 if limits["memory_bytes"] > outer else 1, "memory.memsw.limit_in_bytes")
+    for name in names:
+        write(folder, name, wanted)
+
+
+def _apply_cpu(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
+    folder, quota = _folder(hierarchies, "cpu", group), limits["cpu_millis"] * CPU_PERIOD_US // 1000
+    if hierarchies.is_v2("cpu"):
+        write(folder, "cpu.max", f"{quota} {CPU_PERIOD_US}")
+        write(folder, "cpu.weight", str(limits["cpu_weight"]))
+    else:
+        write(folder, "cpu.cfs_period_us", str(CPU_PERIOD_US))
+        write(folder, "cpu.cfs_quota_us", str(quota))
+        # 100 and 1024 are the kernel's own defaults of the two scales
+        write(folder, "cpu.shares", str(max(2, limits["cpu_weight"] * 1024 // 100)))
+    if "cpuset" in limits:
+        write(_folder(hierarchies, "cpuset", group), "cpuset.cpus", limits["cpuset"])
+
+
+def _folder(hierarchies: Hierarchies, controller: str, group: str) -> str:
+    folder = hierarchies.folder(controller, group)
+    if folder is None:
+        raise RuntimeFailedError(f"this kernel has no {controller} controller to hold the limit", element=group)
+    return folder
+
+
+def write(folder: str, name: str, value: str) -> None:
+    """Write one control file."""
+    try:
+        handle = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(handle, value.encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise _failed(f"set to {value}", f"{folder}/{name}", error) from error
+
+
+def _failed(what: str, path: str, error: OSError) -> RuntimeFailedError:
+    return RuntimeFailedError(f"{path} could not be {what}: {error.strerror}", element=path)

@@ -1,0 +1,119 @@
+"""The SQLite schema, as migrations of sqlite-utils. A released migration is never edited; the next one follows it."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("fleet-server")
+
+
+@migrations(name="0001 identity")
+def _identity(db: Database) -> None:
+    db.create_table(
+        "tokens",
+        {
+            "token_id": str, "secret": str, "labels": str, "uses": int, "uses_left": int, "issued_at": int,
+            "expires": int, "auto_approve": int, "device_id": str, "issued_by": str,
+        },
+        pk="token_id",
+        not_null={"secret", "labels", "uses", "uses_left", "issued_at", "expires", "auto_approve", "issued_by"},
+    )  # fmt: skip
+    db.create_table(
+        "enrolments",
+        {
+            "request_id": str, "token_id": str, "status": str, "requested_name": str, "fingerprint": str,
+            "public_pem": str, "labels": str, "asked_at": int, "host": str, "device_id": str, "decided_at": int,
+            "decided_by": str,
+        },
+        pk="request_id",
+        not_null={"token_id", "status", "requested_name", "fingerprint", "public_pem", "labels", "asked_at", "host"},
+    )  # fmt: skip
+    db.table("enrolments").create_index(["token_id", "fingerprint"], unique=True)
+    # A certificate's serial has up to 159 bits; SQLite's integers have 64.
+    db.create_table(
+        "devices",
+        {
+            "device_id": str, "labels": str, "fingerprint": str, "public_pem": str, "certificate_pem": str,
+            "certificate_serial": str, "certificate_expires": int, "enrolled_at": int, "revoked_at": int,
+        },
+        pk="device_id",
+        not_null={"labels", "fingerprint", "public_pem", "certificate_pem", "certificate_serial", "enrolled_at"},
+    )  # fmt: skip
+    db.create_table(
+        "former_certificates", {"device_id": str, "serial": str, "replaced_at": int}, pk=("device_id", "serial")
+    )
+    db.create_table(
+        "operators",
+        {"name": str, "role": str, "token_sha256": str, "created_at": int, "revoked_at": int},
+        pk="name",
+        not_null={"role", "token_sha256", "created_at"},
+    )
+    db.table("operators").create_index(["token_sha256"], unique=True)
+
+
+@migrations(name="0002 intentions")
+def _intentions(db: Database) -> None:
+    db.create_table("fleets", {"name": str, "document": bytes}, pk="name", not_null={"document"})
+    db.create_table(
+        "desired",
+        {
+            "device_id": str, "generation": int, "sha256": str, "payload": bytes, "envelope": bytes, "issued_at": int,
+            "expires": int,
+        },
+        pk="device_id",
+        not_null={"generation", "sha256", "payload", "envelope", "issued_at", "expires"},
+    )  # fmt: skip
+    db.create_table("config_values", {"sha256": str, "data": bytes}, pk="sha256", not_null={"data"})
+
+
+@migrations(name="0003 what devices say")
+def _said(db: Database) -> None:
+    db.create_table(
+        "contacts",
+        {"device_id": str, "last_seen": int, "online": int, "generation": int, "sha256": str},
+        pk="device_id",
+        not_null={"online", "generation"},
+    )
+    db.create_table(
+        "reported",
+        {"device_id": str, "received_at": int, "document": bytes},
+        pk="device_id",
+        not_null={"received_at", "document"},
+    )
+    db.create_table(
+        "events",
+        {"id": int, "device_id": str, "spool": str, "seq": int, "received_at": int, "document": bytes},
+        pk="id",
+        not_null={"device_id", "spool", "seq", "received_at", "document"},
+    )
+    db.table("events").create_index(["device_id", "spool", "seq"], unique=True)
+    db.table("events").create_index(["device_id", "id"])
+    db.table("events").create_index(["received_at"])
+    db.create_table(
+        "spools", {"device_id": str, "spool": str, "through": int}, pk=("device_id", "spool"), not_null={"through"}
+    )
+
+
+@migrations(name="0004 audit")
+def _audit(db: Database) -> None:
+    db.create_table(
+        "audit",
+        {
+            "seq": int, "at": int, "who": str, "action": str, "element": str, "detail": str, "previous": str,
+            "hash": str,
+        },
+        pk="seq",
+        not_null={"at", "who", "action", "element", "detail", "previous", "hash"},
+    )  # fmt: skip
+
+
+@migrations(name="0005 images")
+def _images(db: Database) -> None:
+    db.create_table(
+        "manifests",
+        {"app": str, "digest": str, "media_type": str, "size": int},
+        pk=("app", "digest"),
+        not_null={"media_type", "size"},
+    )
+    db.create_table("tags", {"app": str, "tag": str, "digest": str}, pk=("app", "tag"), not_null={"digest"})
