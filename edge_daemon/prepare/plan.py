@@ -37,11 +37,10 @@ class FetchLayer:
 
 @dataclass(frozen=True, slots=True)
 class UnpackLayer:
-    """Unpack one downloaded blob into the store; `most_bytes` is what the signed size of its image leaves for it."""
+    """Unpack one downloaded blob into the store, within what the signed size of its image leaves for it."""
 
-    app: str
+    image: PlannedImage
     layer: Layer
-    most_bytes: int
 
 
 Step = FetchLayer | UnpackLayer
@@ -67,22 +66,25 @@ def plan(images: tuple[PlannedImage, ...], unpacked: Mapping[str, int], partial:
     planned: set[str] = set()
     fetch = disk = 0
     for image in images:
-        known = sum(unpacked[layer.diff_id] for layer in _once(image.layers) if layer.diff_id in unpacked)
-        if known > image.unpacked_bytes:
-            raise PlanError(
-                f"its layers hold {known} bytes, the release signed {image.unpacked_bytes}", element=image.manifest[:19]
-            )
-        room = image.unpacked_bytes - known
+        left = room(image, unpacked)
         missing = [x for x in _once(image.layers) if x.diff_id not in unpacked and x.diff_id not in planned]
         for layer in missing:
             planned.add(layer.diff_id)
             lacking = layer.blob.size - min(partial.get(layer.blob.hex, 0), layer.blob.size)
-            steps += [FetchLayer(image.app, layer, lacking), UnpackLayer(image.app, layer, room)]
+            steps += [FetchLayer(image.app, layer, lacking), UnpackLayer(image, layer)]
             fetch += lacking
             disk += lacking
         if missing:
-            disk += room
+            disk += left
     return Plan(tuple(steps), fetch, disk)
+
+
+def room(image: PlannedImage, unpacked: Mapping[str, int]) -> int:
+    """File bytes that the image's missing layers may still have. Raises PlanError when those here exceed what was signed."""
+    known = sum(unpacked[layer.diff_id] for layer in _once(image.layers) if layer.diff_id in unpacked)
+    if known > image.unpacked_bytes:
+        raise PlanError(f"its layers hold {known} bytes, the release signed {image.unpacked_bytes}", element=image.manifest[:19])
+    return image.unpacked_bytes - known
 
 
 def check_room(needed: int, free: int, *, quota: int | None = None, pinned: int = 0) -> None:

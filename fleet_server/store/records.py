@@ -45,12 +45,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """What a device last said about itself in few words, and when. `last_seen` is the server's clock."""
+    """What a device last said about itself in few words, and when. `last_seen` is the server's clock.
+
+    On the way in, None leaves what is known as it is.
+    """
 
     device_id: str
     last_seen: int | None
     online: bool
-    said: Mark = Mark()
+    said: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)

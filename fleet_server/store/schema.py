@@ -73,7 +73,7 @@ def _said(db: Database) -> None:
         "contacts",
         {"device_id": str, "last_seen": int, "online": int, "generation": int, "sha256": str},
         pk="device_id",
-        not_null={"online", "generation"},
+        not_null={"online"},
     )
     db.create_table(
         "reported",

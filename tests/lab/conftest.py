@@ -14,7 +14,9 @@ from wheelhouse import Wheelhouse, edge_requirements, wheel_folder
 
 HERE = Path(__file__).parent
 CHOSEN = os.environ.get("LAB_ARCHITECTURES", " ".join(ARCHITECTURES)).split()
-TEST_TIMEOUT_S = 300  # an emulated processor is about 13 times slower than this machine's own
+TEST_TIMEOUT_S = (
+    600  # unless the test says otherwise: an emulated processor is about 13 times slower than this machine's own
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,16 +42,21 @@ class EdgeHost:
         self._image = find_image(spec.architecture)
         self._process: subprocess.Popen[bytes] | None = None
         self._agent: AgentChannel | None = None
+        self._plugged_in = True
 
     # -- power
 
-    def start(self, timeout: float = BOOT_TIMEOUT_S) -> Self:
-        """Power on, on the disk as it is (a new one at first), and wait until the agent answers."""
+    def start(self, *, clock: str | None = None, timeout: float = BOOT_TIMEOUT_S) -> Self:
+        """Power on, on the disk as it is (a new one at first), and wait until the agent answers.
+
+        `clock` (UTC, 1970-01-01T00:00:00) is what the clock shows then; None: the right time. A cable that was
+        pulled stays so. Shares are not mounted.
+        """
         began = time.monotonic()
         if not self.files.disk.exists():
             base = ["-F", "raw", "-b", str(self._image.disk)]
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self.files.disk)], check=True)
-        agent = self._launch(began + timeout)
+        agent = self._launch(began + timeout, clock=clock)
         if not agent.wait_hello(max(0.0, began + timeout - time.monotonic())):
             self.power_cut()
             raise GuestTimeoutError(f"no word from the agent within {timeout:.0f} s; console:\n{self.console()}")
@@ -91,13 +95,9 @@ class EdgeHost:
             self._agent = None
 
     def reboot(self, *, clock: str | None = None, timeout: float = BOOT_TIMEOUT_S) -> Self:
-        """Reboot in order. `clock` (UTC, 1970-01-01T00:00:00) is what the clock shows then; None: the right time.
-
-        Shares are not mounted afterwards.
-        """
+        """Reboot in order; the rest is as with start()."""
         self._end_in_order(REBOOT, timeout)
-        self.spec = replace(self.spec, clock=clock)
-        return self.start(timeout)
+        return self.start(clock=clock, timeout=timeout)
 
     def poweroff(self, timeout: float = 60.0) -> None:
         """Shut down in order, and pull the plug when that takes longer than `timeout` seconds."""
@@ -123,7 +123,10 @@ class EdgeHost:
         env: Mapping[str, str] | None = None,
         cwd: str = "/root",
     ) -> CommandResult:
-        """Run a command as root (a string by /bin/sh) to its end; after `timeout` seconds it is killed: status -9."""
+        """Run a command as root, a string by /bin/sh, to its end.
+
+        After `timeout` seconds it is killed with its process group, and its status is -9.
+        """
         return self.submit(command, timeout=timeout, stdin=stdin, env=env, cwd=cwd).wait(timeout + 15.0)
 
     def submit(
@@ -170,20 +173,24 @@ class EdgeHost:
     # -- network
 
     def link(self, *, up: bool) -> None:
-        """Pull the network cable (up=False) or plug it in. Open connections see silence, not an end."""
+        """Pull the network cable (up=False) or plug it in, until the next call.
+
+        Open connections see silence, not an end.
+        """
         self._monitor("set_link", {"name": NETWORK_CARD, "up": up})
+        self._plugged_in = up
 
     # -- below
 
-    def _launch(self, end: float, *more: str) -> AgentChannel:
+    def _launch(self, end: float, *more: str, clock: str | None = None) -> AgentChannel:
         """Start QEMU and connect to the agent's socket, until the monotonic time `end`."""
         for path in (self.files.agent, self.files.monitor):
             path.unlink(missing_ok=True)
         busybox = find_command("busybox") or "busybox"
-        command = [*qemu_command(self.spec, self.files, self._image, busybox=busybox), *more]
+        command = qemu_command(self.spec, self.files, self._image, clock=clock, busybox=busybox)
         with self.files.qemu_log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*command, *more], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         while self._agent is None:
             try:
@@ -191,6 +198,8 @@ class EdgeHost:
             except OSError as error:
                 self._check_launch(end, error)
                 time.sleep(0.02)
+        if not self._plugged_in:
+            self.link(up=False)  # a new QEMU knows nothing of it; seconds before the guest looks
         return self._agent
 
     def _check_launch(self, end: float, error: OSError) -> None:

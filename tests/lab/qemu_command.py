@@ -43,7 +43,6 @@ class HostSpec:
     memory_mib: int = 1024
     cpus: int = 1
     init: str | None = None  # None: our small init; SYSTEMD: systemd
-    clock: str | None = None  # UTC, 1970-01-01T00:00:00, at power-on; None: the right time
     shares: tuple[Share, ...] = ()
     forwards: Mapping[int, int] = field(default_factory=dict)  # guest's port: port on the machine's 127.0.0.1
 
@@ -75,8 +74,12 @@ class HostFiles:
         return self.folder / "monitor.sock"
 
 
-def qemu_command(spec: HostSpec, files: HostFiles, image: LabImage, *, busybox: str) -> list[str]:
-    """The arguments to run. `busybox` is the path of the program whose nc carries each forwarded connection."""
+def qemu_command(spec: HostSpec, files: HostFiles, image: LabImage, *, clock: str | None, busybox: str) -> list[str]:
+    """The arguments to run.
+
+    `clock` (UTC, 1970-01-01T00:00:00) is what the guest's clock shows at power-on; None: the right time.
+    `busybox` is the path of the program whose nc carries each forwarded connection.
+    """
     return [
         # The kernel ends QEMU when the thread that started it ends: a killed test run leaves no guest behind.
         *("setpriv", "--pdeathsig", "KILL", "--"),
@@ -84,7 +87,7 @@ def qemu_command(spec: HostSpec, files: HostFiles, image: LabImage, *, busybox: 
         *("-accel", "tcg,thread=multi,tb-size=512", "-m", str(spec.memory_mib), "-smp", str(spec.cpus)),
         # -no-reboot: a guest that reboots ends QEMU, and EdgeHost starts it anew
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-        *("-rtc", f"base={spec.clock or 'utc'}"),
+        *("-rtc", f"base={clock or 'utc'}"),
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", _kernel_parameters(spec)),
         *("-chardev", f"file,id=console,path={files.console},append=on", "-serial", "chardev:console"),
         *_disk(files),

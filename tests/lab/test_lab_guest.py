@@ -118,15 +118,21 @@ def test_a_power_cut_keeps_full_rows_and_loses_others(edge_host: EdgeHost) -> No
     assert left["rows"] < rows_written(normal), "a cut that loses nothing proves nothing"
 
 
-def test_a_reboot_keeps_files_and_can_forget_the_time(edge_host: EdgeHost) -> None:
+def test_an_offline_reboot_keeps_files_forgets_the_time_and_starts_what_was_left(edge_host: EdgeHost) -> None:
     before = edge_host.run("cat /proc/sys/kernel/random/boot_id").stdout
-    edge_host.run("echo kept > /root/file").check()
+    edge_host.run("echo kept > /root/file; mkdir /etc/lab-init.d").check()
+    edge_host.put(b"#!/bin/sh\necho started > /run/started\n", "/etc/lab-init.d/test", mode=0o755)
+    edge_host.link(up=False)
 
     edge_host.reboot(clock="1970-01-01T00:00:00")
 
     assert edge_host.run("cat /proc/sys/kernel/random/boot_id").stdout != before
     assert edge_host.run("cat /root/file").stdout == "kept\n"
     assert edge_host.run("date +%Y").stdout == "1970\n"
+    assert edge_host.run("sleep 1; cat /run/started").stdout == "started\n"
+    assert edge_host.run("cat /sys/class/net/e*/carrier").stdout == "0\n"
+    edge_host.link(up=True)
+    assert edge_host.run("sleep 1; cat /sys/class/net/e*/carrier").stdout == "1\n"
 
 
 def test_a_guest_can_run_systemd(start_edge_host: StartEdgeHost) -> None:

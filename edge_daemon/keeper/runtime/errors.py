@@ -1,8 +1,8 @@
-"""The one error of this package: what the host would not do, in a sentence."""
+"""The errors of this package: what the host would not do, in a sentence."""
 
 from __future__ import annotations
 
-from fleet_protocol.wire.errors import RoadsteadError
+from fleet_protocol.wire.errors import Exit, RoadsteadError
 
 
 class RuntimeFailedError(RoadsteadError):
@@ -10,4 +10,12 @@ class RuntimeFailedError(RoadsteadError):
 
     phase = "running containers"
     component = "runtime"
-    code = "E0600"
+    code = "E0700"
+
+
+class SealBrokenError(RuntimeFailedError):
+    """A sealed revision is not what prepare sealed. Nothing of it is started, and trying again does not help."""
+
+    phase = "checking the seal"
+    code = "E0710"
+    exit_status = Exit.TRUST

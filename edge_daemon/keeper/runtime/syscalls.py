@@ -1,0 +1,41 @@
+"""The four system calls that Python 3.11 has no name for. Imported by the starter alone (ctypes costs memory)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 1, 2, 4, 8, 4096
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+CLONE_NEWNET = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    """mount(2)."""
+    _checked(
+        _libc.mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode() or None),
+        target,
+    )
+
+
+def umount(target: str, flags: int) -> None:
+    """umount2(2)."""
+    _checked(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def unshare_network() -> None:
+    """Give this thread an empty network namespace."""
+    _checked(_libc.unshare(CLONE_NEWNET), "network namespace")
+
+
+def enter_network(handle: int) -> None:
+    """Put this thread into the network namespace of an open handle."""
+    _checked(_libc.setns(handle, CLONE_NEWNET), "network namespace")
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
