@@ -9,7 +9,7 @@ import pytest
 from edge_host import EdgeHost
 from lab_images import ARCHITECTURES
 from qemu_command import HostSpec
-from snapshots import Snapshots, StartEdgeHost, scratch_folder, shares
+from snapshots import Snapshots, StartEdgeHost, scratch_folder, shares, sweep_scratch
 from wheelhouse import Wheelhouse, edge_requirements, wheel_folder
 
 HERE = Path(__file__).parent
@@ -54,6 +54,7 @@ def wheelhouse() -> Wheelhouse:
 @pytest.fixture(scope="session")
 def lab_snapshots() -> Iterator[Snapshots]:
     """The snapshots of this session; each is made when the first test needs it."""
+    sweep_scratch()
     snapshots = Snapshots()
     yield snapshots
     snapshots.close()
@@ -65,7 +66,7 @@ def start_edge_host(arch: str, lab_snapshots: Snapshots, wheelhouse: Wheelhouse)
     started: list[EdgeHost] = []
 
     def start(*, forwards: Mapping[int, int] | None = None, init: str | None = None) -> EdgeHost:
-        folder = scratch_folder("lab-host-")
+        folder = scratch_folder("host")
         (folder / "exchange").mkdir()
         spec = HostSpec(
             arch, init=init, shares=shares(wheelhouse(arch), folder / "exchange"), forwards=dict(forwards or {})

@@ -146,7 +146,10 @@ class EdgeHost:
         return self._connected().submit(**request)
 
     def put(self, data: bytes | Path, path: str, *, mode: int = 0o644) -> None:
-        """Write bytes, or a file of this machine, to `path` in the guest; large things go quicker by the share `exchange`."""
+        """Write bytes, or a file of this machine, to `path` in the guest.
+
+        Large things go quicker by the share `exchange`.
+        """
         content = data.read_bytes() if isinstance(data, Path) else data
         for offset in range(0, max(1, len(content)), PUT_CHUNK):
             piece = base64.b64encode(content[offset : offset + PUT_CHUNK]).decode()

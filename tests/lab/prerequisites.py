@@ -19,7 +19,6 @@ PACKAGE_OF_COMMAND = {
     "mke2fs": "e2fsprogs",
     "modprobe": "kmod",
     "cpio": "cpio",
-    "zstd": "zstd",
     "busybox": "busybox-static",
     "setpriv": "util-linux",
     "mosquitto": "mosquitto",

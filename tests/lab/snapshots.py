@@ -1,5 +1,6 @@
 """Boots each kind of guest once, and keeps it as a snapshot that every test's host is a twin of."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,10 +17,22 @@ WANTED_BYTES = 4 * 2**30
 WARM_UP = "python3 -c 'import json, selectors, sqlite3, ssl'; runc --version; crun --version; conmon --version"
 
 
-def scratch_folder(prefix: str) -> Path:
-    """A new folder: in memory where there is room, which makes a restore three times faster."""
+def scratch_folder(kind: str) -> Path:
+    """A new folder that names this process; in memory where there is room."""
+    return Path(tempfile.mkdtemp(prefix=f"lab-{kind}-{os.getpid()}-", dir=_scratch_parent()))
+
+
+def sweep_scratch() -> None:
+    """Remove the scratch folders of test runs that were killed, known by their process being gone."""
+    for folder in _scratch_parent().glob("lab-*-*-*"):
+        owner = folder.name.split("-")[2]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _scratch_parent() -> Path:
     roomy = MEMORY_DISK.is_dir() and shutil.disk_usage(MEMORY_DISK).free > WANTED_BYTES
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY_DISK if roomy else None))
+    return MEMORY_DISK if roomy else Path(tempfile.gettempdir())
 
 
 def shares(wheels: Path, exchange: Path) -> tuple[Share, ...]:
@@ -44,7 +57,7 @@ class Snapshots:
     """The saved disks of a test session, by architecture and init."""
 
     def __init__(self) -> None:
-        self._folder = scratch_folder("lab-snapshots-")
+        self._folder = scratch_folder("snapshots")
         self._saved: dict[tuple[str, str | None], Path] = {}
 
     def disk(self, spec: HostSpec) -> Path:

@@ -21,8 +21,8 @@ print(pydantic.VERSION)
 """
 NEW_BRIDGE = """
 ip link add br0 type bridge
-ip link add a type veth peer name b
-ip link set a master br0
+ip link add veth0 type veth peer name veth1
+ip link set veth0 master br0
 """
 TOOLS = "test -x /usr/lib/cni/bridge && conmon --version && sqlite3 --version && command -v mosquitto_pub"
 
@@ -138,5 +138,6 @@ def test_an_offline_reboot_keeps_files_forgets_the_time_and_starts_what_was_left
 def test_a_guest_can_run_systemd(start_edge_host: StartEdgeHost) -> None:
     host = start_edge_host(init=SYSTEMD)
     assert host.run("cat /proc/1/comm").stdout == "systemd\n"
+    assert " 10.0.2.15/24 " in host.run("ip -4 -oneline address").stdout
     unit = host.run("systemd-run --wait --pipe -p MemoryMax=64M cat /proc/self/cgroup").check()
     assert unit.stdout.startswith("0::/system.slice/run-")

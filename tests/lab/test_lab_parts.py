@@ -18,9 +18,12 @@ SOURCES_FILES = {
     },
     "deb822 files": {
         "sources.list.d/debian.sources": "Types: deb\n# a remark\nURIs: http://mirror.test/debian\n"
-        "Suites: bookworm bookworm-updates\nComponents: main\nSigned-By:\n /usr/share/keyrings/debian-archive-keyring.gpg\n"
-        "\nTypes: deb\nEnabled: no\nURIs: http://off.test/debian\nSuites: bookworm\nComponents: main\n",
-        "sources.list.d/vendor.sources": "Types: deb\nURIs: http://vendor.test/apt\nSuites: bookworm\nComponents: stable\n",
+        "Suites: bookworm bookworm-updates\nComponents: main\nSigned-By:\n"
+        " /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        "\n"
+        "Types: deb\nEnabled: no\nURIs: http://off.test/debian\nSuites: bookworm\nComponents: main\n",
+        "sources.list.d/vendor.sources": "Types: deb\nURIs: http://vendor.test/apt\n"
+        "Suites: bookworm\nComponents: stable\n",
     },
 }
 
@@ -58,7 +61,7 @@ def test_a_guest_is_emulated_in_software_and_walled_in(architecture: str) -> Non
 
 def test_preparing_needs_the_standard_library_alone() -> None:
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(LAB_FOLDER / "prepare_lab.py"), "riscv64"],
+        [sys.executable, "-E", "-s", "-S", str(LAB_FOLDER / "prepare_lab.py"), "riscv64"],
         capture_output=True,
         text=True,
         check=False,
