@@ -72,7 +72,7 @@ def list_(ctx: click.Context, form: str, everything: bool) -> None:
         rows = [r for r in server.enrolments() if everything or r["status"] == "pending"]
     columns = [
         Column("REQUEST", lambda r: r["request_id"]),
-        Column("NAME", lambda r: r["device_id"] or r["requested_name"]),
+        Column("NAME", lambda r: r.get("device_id") or r["requested_name"]),
         Column("STATUS", lambda r: r["status"]),
         Column("ASKED", lambda r: age(r["asked_at"])),
         Column("FINGERPRINT", lambda r: r["words"]),
@@ -89,11 +89,12 @@ def approve(ctx: click.Context, request_id: str, yes: bool) -> None:
     """Let a host in, after comparing the words that it shows."""
     with client(ctx) as server:
         row = _find(server, request_id)
+        name = row.get("device_id") or row["requested_name"]
         if not yes:
-            talk(f"{row['device_id'] or row['requested_name']} shows these words?\n\n  {row['words']}\n")
+            talk(f"{name} shows these words?\n\n  {row['words']}\n")
             click.confirm("They are the same on the host", abort=True, err=True)
         server.decide_enrolment(row["request_id"], approve=True)
-    talk(f"Approved {row['device_id'] or row['requested_name']}.")
+    talk(f"Approved {name}.")
 
 
 @enroll.command()
@@ -110,7 +111,8 @@ def _find(server: FleetClient, wanted: str) -> dict[str, Any]:
     """By request, or by device name when only one waits under it."""
     rows = server.enrolments()
     found = [r for r in rows if r["request_id"] == wanted]
-    found = found or [r for r in rows if r["status"] == "pending" and wanted in (r["device_id"], r["requested_name"])]
+    waiting = [r for r in rows if r["status"] == "pending"]
+    found = found or [r for r in waiting if wanted in (r.get("device_id"), r["requested_name"])]
     if len(found) != 1:
         said = "nobody asks under that name" if not found else f"{len(found)} hosts ask under that name"
         error = EnrolError(said, element=wanted, hint="fleet enroll list")

@@ -36,7 +36,7 @@ def devices(ctx: click.Context, name: str | None, labels: tuple[str, ...], state
         Column("APPS", _apps),
         Column("MEM / LIMIT", _memory),
         Column("GEN", lambda r: f"{_reported(r).get('generation', 0)}/{r['desired_generation']}"),
-        Column("SEEN", lambda r: age(r["last_seen"])),
+        Column("SEEN", lambda r: age(r.get("last_seen"))),
         Column("LABELS", lambda r: ",".join(f"{k}={v}" for k, v in sorted(r["labels"].items())) or "-", wide=True),
         Column("HOST", _host, wide=True),
     ]

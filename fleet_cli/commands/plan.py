@@ -93,9 +93,10 @@ def _request(files: tuple[Path, ...]) -> Json:
 
 
 def _refuse(answer: Json) -> None:
-    if not answer["refusals"]:
+    refusals = answer.get("refusals")
+    if not refusals:
         return
-    *others, last = answer["refusals"]
+    *others, last = refusals
     for refusal in others:
         talk(f"error[{refusal['code']}] {refusal['sentence']}")
     error = PlanRefusedError(last["sentence"])
@@ -117,7 +118,7 @@ def _show(answer: Json) -> None:
 
 
 def _change(change: Json) -> str:
-    before, after = change["before"], change["after"]
+    before, after = change.get("before"), change.get("after")
     loads = f"  (download {size(change['download_bytes'])})" if change.get("download_bytes") else ""
     if before is None:
         return f"+ {change['app']} {after}{loads}"
