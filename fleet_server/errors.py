@@ -10,14 +10,18 @@ class ServerError(RoadsteadError):
 
     phase = "serving a request"
     component = "fleet-server"
-    code = "E0600"
+    code = "E0700"
     status = 500
+
+    def __init__(self, reason: str, *, element: str = "", retry: bool = False, hint: str = "") -> None:
+        super().__init__(reason, element=element, retry=retry, hint=hint)
+        self.headers: dict[str, str] = {}  # to go with the HTTP answer
 
 
 class BadRequestError(ServerError):
     """What was sent does not make sense."""
 
-    code = "E0601"
+    code = "E0701"
     status = 400
     exit_status = Exit.USAGE
 
@@ -25,7 +29,7 @@ class BadRequestError(ServerError):
 class NotSignedInError(ServerError):
     """Nobody we know: no token, or one that is not valid (any more)."""
 
-    code = "E0602"
+    code = "E0702"
     status = 401
     exit_status = Exit.NOT_ALLOWED
 
@@ -33,7 +37,7 @@ class NotSignedInError(ServerError):
 class NotAllowedError(ServerError):
     """Somebody we know, who may not do this."""
 
-    code = "E0603"
+    code = "E0703"
     status = 403
     exit_status = Exit.NOT_ALLOWED
 
@@ -41,7 +45,7 @@ class NotAllowedError(ServerError):
 class NotFoundError(ServerError):
     """There is no such thing."""
 
-    code = "E0604"
+    code = "E0704"
     status = 404
     exit_status = Exit.NOT_FOUND
 
@@ -49,7 +53,7 @@ class NotFoundError(ServerError):
 class ConflictError(ServerError):
     """The world moved since the caller looked."""
 
-    code = "E0605"
+    code = "E0705"
     status = 409
     exit_status = Exit.CONFLICT
 
@@ -57,28 +61,28 @@ class ConflictError(ServerError):
 class TooLargeError(ServerError):
     """More bytes than are allowed here."""
 
-    code = "E0606"
+    code = "E0706"
     status = 413
 
 
 class RangeError(ServerError):
     """The bytes asked for, or offered, are not where the other side thinks."""
 
-    code = "E0607"
+    code = "E0707"
     status = 416
 
 
 class RefusedError(ServerError):
     """Understood, and refused for what it says."""
 
-    code = "E0608"
+    code = "E0708"
     status = 422
 
 
 class TooManyRequestsError(ServerError):
     """Slow down."""
 
-    code = "E0609"
+    code = "E0709"
     status = 429
 
 
@@ -87,20 +91,20 @@ class StoreError(ServerError):
 
     phase = "using the store"
     component = "store"
-    code = "E0610"
+    code = "E0710"
 
 
 class ReadOnlyError(StoreError):
     """A write while writes are refused: the caller promised to change nothing."""
 
-    code = "E0611"
+    code = "E0711"
 
 
 class SetupError(ServerError):
     """The server directory or its configuration is not usable."""
 
     phase = "setting the server up"
-    code = "E0620"
+    code = "E0720"
     exit_status = Exit.USAGE
 
 

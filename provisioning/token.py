@@ -1,7 +1,7 @@
 """An enrolment token as one line of text: `rs1.` and base64url of compact JSON (docs/wire.md).
 
-It names the server and pins what the device must find there: the CA, and the first root of release trust. The operator's
-own command puts the pins in, because a server could only name its own.
+It names the server and pins what the device must find there: the CA, and the first root of release trust. The
+operator's own command puts the pins in, because a server could only name its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ PREFIX = "rs1."
 MAX_CHARACTERS = 2048
 MAX_URL = 300
 TOKEN_ID_PATTERN = r"[a-z0-9]{8,40}"  # noqa: S105 - a pattern
+COPY_IT_WHOLE = "copy the whole line that `fleet enroll token` printed"
 FIELDS = {"u": "server address", "c": "CA pin", "r": "root pin", "t": "token id", "s": "secret"}
 
 
@@ -55,13 +56,10 @@ def encode(token: Token) -> str:
 
 
 def parse(text: str) -> Token:
-    """The parts of a token's text. Raises TokenInvalidError that says what is wrong with it, never what the secret is."""
+    """The parts of a token's text. Raises TokenInvalidError, which says what is wrong, never what the secret is."""
     text = text.strip()
     if not text.startswith(PREFIX):
-        kind = (
-            "is of a newer kind than this program knows" if text.startswith("rs") else f"does not start with {PREFIX}"
-        )
-        raise TokenInvalidError(f"it {kind}", hint="copy the whole line that `fleet enroll token` printed")
+        raise TokenInvalidError(f"it does not start with {PREFIX}", hint=COPY_IT_WHOLE)
     if len(text) > MAX_CHARACTERS:
         raise TokenInvalidError(f"it has {len(text)} characters, at most {MAX_CHARACTERS} are allowed")
     fields = _fields(text[len(PREFIX) :])
@@ -93,8 +91,7 @@ def _fields(body: str) -> dict[str, str]:
         data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
         value = strict_json.loads(data, max_bytes=MAX_CHARACTERS, what="enrolment token")
     except (binascii.Error, ValueError, DocumentInvalidError) as error:
-        hint = "copy the whole line that `fleet enroll token` printed"
-        raise TokenInvalidError("it is damaged or was not copied as a whole", hint=hint) from error
+        raise TokenInvalidError("it is damaged or was not copied as a whole", hint=COPY_IT_WHOLE) from error
     if not isinstance(value, dict):
         raise TokenInvalidError("it holds something else than a token")
     return value

@@ -9,19 +9,20 @@ import ctypes
 import os
 import resource
 import signal
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWIPC, CLONE_NEWNET = 0x00020000, 0x10000000, 0x08000000, 0x40000000
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP = 1, 4, 38, 24
 ID_COUNT = 65536
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def drop_to(uid: int, parent: int, *, memory_bytes: int, file_bytes: int, files: int) -> None:
-    """Become `uid` for good, without a way back: no groups, no capabilities, no new privileges, and die with `parent`."""
+    """Become `uid` for good: no groups, no capabilities, no new privileges, and die with `parent`."""
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
@@ -30,7 +31,7 @@ def drop_to(uid: int, parent: int, *, memory_bytes: int, file_bytes: int, files:
 
 
 def own_user_namespace(ready: Callable[[], None], parent: int) -> None:
-    """Enter fresh namespaces; `ready` returns once the parent has written the id maps. Ends as their root, capable only there."""
+    """Enter fresh namespaces; `ready` returns when the id maps are written. Ends as their root, capable only there."""
     _checked(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC), "unshare")
     ready()
     os.setgroups([])
@@ -55,6 +56,28 @@ def bound(*, memory_bytes: int, file_bytes: int, files: int, processes: int) -> 
     _lower(resource.RLIMIT_CORE, 0)
 
 
+def keep_capabilities(kept: tuple[int, ...]) -> None:
+    """Drop every capability but `kept` from all sets, the bounding one too: nothing brings one back."""
+    for number in range(64):
+        if number not in kept:
+            _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)  # EINVAL above the kernel's last one
+    mask = sum(1 << number for number in kept)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)  # effective, permitted, inheritable, twice
+    _checked(_libc.capset(header, data), "capset")
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every other handle, the standard ones included: nothing of the parent's stays open."""
+    first = 0
+    for handle in sorted(kept):
+        if first < handle:  # CPython 3.11 takes an empty range that begins at 0 for all handles there are
+            os.closerange(first, handle)
+        first = handle + 1
+    os.closerange(first, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
 def fork(body: Callable[[], int]) -> int:
     """Run `body` in a child that can never return into the caller's code. Returns the child's pid."""
     pid = os.fork()
@@ -68,6 +91,8 @@ def _run_and_leave(body: Callable[[], int]) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         status = body()
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(status)
 

@@ -42,7 +42,7 @@ class _Plain:
 
 
 class _Gzip:
-    """Concatenated members are one stream, as in Go; anything else after a member is refused by zlib as a bad header."""
+    """Concatenated members are one stream, as in Go; zlib refuses anything else after a member."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(wbits=31)
@@ -114,7 +114,7 @@ class LayerStream:
         self.given = 0
 
     def read(self, count: int) -> bytes:
-        """Up to `count` bytes; fewer only at the end. Raises UnpackError at a cap or for a stream that is not what it says."""
+        """Up to `count` bytes; fewer only at the end. Raises UnpackError at a cap or for damaged data."""
         while len(self._buffer) < count and not self._ended:
             self._more()
         out = bytes(self._buffer[:count])

@@ -13,10 +13,10 @@ class PrepareError(RoadsteadError):
     code = "E0400"
 
 
-class PolicyError(RoadsteadError):
-    """The release wants what the host's own policy does not give."""
+class PolicyFileError(RoadsteadError):
+    """policy.json is not what its schema says: nothing new is accepted until it is."""
 
-    phase = "checking the host's policy"
+    phase = "reading the host's policy"
     component = "policy"
     code = "E0410"
 

@@ -38,7 +38,7 @@ class Blob:
 
     @property
     def hex(self) -> str:
-        """The digest without its algorithm, safe as a file name: `sha256:` and 64 lower-case hex digits were checked."""
+        """The digest without its algorithm: 64 lower-case hex digits, safe as a file name."""
         return self.digest.removeprefix("sha256:")
 
 
@@ -84,7 +84,9 @@ def read_manifest(data: bytes, image: Image) -> Manifest:
         raise ImageError(f"media type {_shown(kind)} is not an image manifest", element=where)
     config = _blob(fields.get("config"), "config", where)
     if fields["config"].get("mediaType") != CONFIG_OF[kind]:
-        raise ImageError(f"its config is of type {_shown(fields['config'].get('mediaType'))}, wants {CONFIG_OF[kind]}", element=where)
+        raise ImageError(
+            f"its config is of type {_shown(fields['config'].get('mediaType'))}, wants {CONFIG_OF[kind]}", element=where
+        )
     listed = fields.get("layers")
     if not isinstance(listed, list) or not 1 <= len(listed) <= bounds.MAX_LAYERS:
         raise ImageError(f"wants 1 to {bounds.MAX_LAYERS} layers", element=where)
@@ -93,7 +95,9 @@ def read_manifest(data: bytes, image: Image) -> Manifest:
     if total != image.download_bytes:
         raise ImageError(f"its blobs are {total} bytes, the release signed {image.download_bytes}", element=where)
     if config.size > bounds.MAX_IMAGE_CONFIG_BYTES:
-        raise ImageError(f"its config is {config.size} bytes, at most {bounds.MAX_IMAGE_CONFIG_BYTES} are allowed", element=where)
+        raise ImageError(
+            f"its config is {config.size} bytes, at most {bounds.MAX_IMAGE_CONFIG_BYTES} are allowed", element=where
+        )
     return Manifest(config, layers)
 
 
@@ -157,7 +161,9 @@ def _digest(value: Any, what: str, where: str) -> str:
     return value
 
 
-def _strings(value: Any, what: str, where: str, most: int = MAX_ARGUMENTS, length: int = MAX_ARGUMENT) -> tuple[str, ...]:
+def _strings(
+    value: Any, what: str, where: str, most: int = MAX_ARGUMENTS, length: int = MAX_ARGUMENT
+) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or len(value) > most:

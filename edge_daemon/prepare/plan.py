@@ -61,7 +61,7 @@ class Plan:
 
 
 def plan(images: tuple[PlannedImage, ...], unpacked: Mapping[str, int], partial: Mapping[str, int]) -> Plan:
-    """`unpacked`: file bytes of each layer in the store, by diff ID; `partial`: bytes already here, by blob digest (hex)."""
+    """`unpacked`: file bytes of each layer in the store, by diff ID; `partial`: bytes already here, by blob."""
     steps: list[Step] = []
     planned: set[str] = set()
     fetch = disk = 0
@@ -80,10 +80,12 @@ def plan(images: tuple[PlannedImage, ...], unpacked: Mapping[str, int], partial:
 
 
 def room(image: PlannedImage, unpacked: Mapping[str, int]) -> int:
-    """File bytes that the image's missing layers may still have. Raises PlanError when those here exceed what was signed."""
+    """File bytes left for the image's missing layers. Raises PlanError if those here exceed the signed size."""
     known = sum(unpacked[layer.diff_id] for layer in _once(image.layers) if layer.diff_id in unpacked)
     if known > image.unpacked_bytes:
-        raise PlanError(f"its layers hold {known} bytes, the release signed {image.unpacked_bytes}", element=image.manifest[:19])
+        raise PlanError(
+            f"its layers hold {known} bytes, the release signed {image.unpacked_bytes}", element=image.manifest[:19]
+        )
     return image.unpacked_bytes - known
 
 
@@ -98,7 +100,8 @@ def check_room(needed: int, free: int, *, quota: int | None = None, pinned: int 
         )
     if quota is not None and needed + pinned > quota:
         raise PlanError(
-            f"{megabytes(needed)} MB needed beside {megabytes(pinned)} MB that must stay, the quota for images is {megabytes(quota)} MB",
+            f"{megabytes(needed)} MB needed beside {megabytes(pinned)} MB that must stay, "
+            f"the quota for images is {megabytes(quota)} MB",
             element="the image store",
             hint="raise images_quota_bytes in the fleet's settings",
         )

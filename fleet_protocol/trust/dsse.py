@@ -66,6 +66,10 @@ def _decoded(value: Any) -> bytes:
     if not isinstance(value, str):
         raise DocumentInvalidError("wants base64 text", element="signed envelope")
     try:
-        return base64.b64decode(value, validate=True)
+        data = base64.b64decode(value, validate=True)
+        # One spelling only: the decoder takes any bits in the last, partly used character.
+        if base64.b64encode(data).decode() != value:
+            raise DocumentInvalidError("not canonical base64", element="signed envelope")
+        return data
     except (binascii.Error, ValueError) as error:
         raise DocumentInvalidError("not base64", element="signed envelope") from error

@@ -61,13 +61,19 @@ class Signer(Protocol):
 
 
 class FileSigner:
-    """An Ed25519 or P-256 key in an unencrypted PKCS#8 PEM file of mode 0600."""
+    """An Ed25519 or P-256 key in a PKCS#8 PEM file of mode 0600, encrypted or not."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises DocumentInvalidError if the file holds no such key, or others may read it."""
+    def __init__(self, path: Path, passphrase: bytes | None = None) -> None:
+        """Raises DocumentInvalidError if the file holds no such key, others may read it, or the passphrase is wrong."""
         if path.stat().st_mode & 0o077:
             raise DocumentInvalidError(f"{path} may be read by others: chmod 600 {path}", element="private key")
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        try:
+            key = serialization.load_pem_private_key(path.read_bytes(), password=passphrase)
+        except TypeError as error:
+            why = "is encrypted: give its passphrase" if passphrase is None else "is not encrypted: no passphrase"
+            raise DocumentInvalidError(why, element=str(path)) from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise DocumentInvalidError("is no private key, or the passphrase is wrong", element=str(path)) from error
         if not isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
             raise DocumentInvalidError(f"wants {KEY_KINDS}", element=str(path))
         self._key = key
@@ -82,11 +88,14 @@ class FileSigner:
         return self._key.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
-def generate_ed25519(path: Path) -> PublicKey:
+def generate_ed25519(path: Path, passphrase: bytes | None = None) -> PublicKey:
     """A new private key, written durably with mode 0600; an existing file is never replaced (FileExistsError)."""
     if path.exists():
         raise FileExistsError(path)
     key = ed25519.Ed25519PrivateKey.generate()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    locked: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        locked = serialization.BestAvailableEncryption(passphrase)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
     replace_durably(path, pem, 0o600)
-    return FileSigner(path).public
+    return FileSigner(path, passphrase or None).public

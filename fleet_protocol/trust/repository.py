@@ -70,10 +70,14 @@ class Repository:
 
     def load(self, name: str) -> bytes | None:
         """The bytes of `GET /tuf/metadata/{name}.json`: `timestamp`, `3.snapshot`, `2.release/cam`, `1.root`."""
-        if _NAME.fullmatch(name) is None:
+        found = _NAME.fullmatch(name)
+        if found is None:
             return None
-        version, _, role = name.rpartition(".") if name == "timestamp" else name.partition(".")
-        return _read(self._file(role, int(version) if version else None))
+        if found["role"] is None:
+            return _read(self._file("timestamp", None))
+        # What a crash left above the current version was never led to, and may still change.
+        number = int(found["version"])
+        return _read(self._file(found["role"], number)) if number <= self.version(found["role"]) else None
 
     def target(self, path_with_hash: str) -> bytes | None:
         """The bytes of `GET /tuf/targets/{path}`, e.g. `releases/cam/<sha256>.1.9.0.json`."""
@@ -155,12 +159,12 @@ class Repository:
         with self._lock:
             if self._root is None or self._snapshot is None or self._timestamp is None:
                 return False
-            if not self._holds(self._current_metadata("snapshot"), "snapshot") or _due(
+            if not _is_signed(self._root, "snapshot", self._current_metadata("snapshot")) or _due(
                 self._snapshot, SNAPSHOT_LIFE, now
             ):
                 self._publish(dict(self._snapshot.meta), now)
                 return True
-            stale = not self._holds(self._current_metadata("timestamp"), "timestamp")
+            stale = not _is_signed(self._root, "timestamp", self._current_metadata("timestamp"))
             if force or stale or _due(self._timestamp, TIMESTAMP_LIFE, now):
                 self._sign_timestamp(self._snapshot.version, now)
                 return True
@@ -193,13 +197,20 @@ class Repository:
             if delegator is None or delegator.delegations is None or role not in (delegator.delegations.roles or {}):
                 raise MetadataError("targets delegates no such role", element=role)
             _verify(delegator, role, parsed)
-            before = self._signed_targets(role)
-            check_successor(role, before or Targets(), signed)
+            check_successor(role, self._binding_predecessor(role, delegator), signed)
             self._check_releases(role, signed)
         replace_durably(self._file(role, signed.version), data)
         meta = dict(self._snapshot.meta) if self._snapshot else {}
         meta[f"{role}.json"] = _meta_file(signed.version, data)
         self._publish(meta, now)
+
+    def _binding_predecessor(self, role: str, delegator: Targets) -> Targets:
+        """The current version, if the role's present keys signed it; what replaced keys signed binds nobody."""
+        data = self.current(role)
+        if data is None:
+            return Targets()
+        parsed = parse_role(role, data)
+        return as_targets(parsed) if _is_signed(delegator, role, parsed) else Targets()
 
     def _check_authorities(self, targets: Targets) -> None:
         listed = targets.targets.get(AUTHORITIES_PATH)
@@ -275,13 +286,6 @@ class Repository:
     def _current_metadata(self, role: str) -> Metadata[Any]:
         return parse_role(role, self.current(role) or b"")
 
-    def _holds(self, parsed: Metadata[Any], role: str) -> bool:
-        try:
-            _verify(self._root, role, parsed)
-        except MetadataError:
-            return False
-        return True
-
     def _signed_targets(self, role: str) -> Targets | None:
         data = self.current(role)
         return None if data is None else as_targets(parse_role(role, data))
@@ -310,6 +314,14 @@ def _verify(delegator: Root | Targets | None, role: str, parsed: Metadata[Any]) 
         delegator.verify_delegate(role, parsed.signed_bytes, parsed.signatures)
     except (RepositoryError, ValueError) as error:
         raise MetadataError(f"is not signed by enough of its keys ({error})", element=role) from error
+
+
+def _is_signed(delegator: Root | Targets | None, role: str, parsed: Metadata[Any]) -> bool:
+    try:
+        _verify(delegator, role, parsed)
+    except MetadataError:
+        return False
+    return True
 
 
 def _meta_file(version: int, data: bytes) -> MetaFile:

@@ -1,11 +1,15 @@
 """The names of python-tuf and securesystemslib that we use, imported once.
 
 Both packages re-export them without saying so (PEP 484), which mypy in strict mode does not follow; hence the one
-place with an exception.
+place with an exception. What they would import while they work is imported here as well: verification runs in a process
+that can no longer read the interpreter's files.
 """
 
 from __future__ import annotations
 
+import _strptime  # type: ignore[import-not-found]  # noqa: F401
+
+import tuf.api.serialization.json  # noqa: F401
 from securesystemslib.signer import Key, SecretsHandler, Signature, Signer, SSlibKey  # type: ignore[attr-defined]
 from tuf.api.metadata import (  # type: ignore[attr-defined]
     DelegatedRole,
@@ -20,10 +24,12 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
     Targets,
     Timestamp,
 )
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignore[attr-defined]
 
 __all__ = [
     "DelegatedRole",
     "Delegations",
+    "FetcherInterface",
     "Key",
     "MetaFile",
     "Metadata",
@@ -38,4 +44,6 @@ __all__ = [
     "TargetFile",
     "Targets",
     "Timestamp",
+    "Updater",
+    "UpdaterConfig",
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from securesystemslib.exceptions import UnsupportedLibraryError
 
 from fleet_protocol.trust import tuf_api as ssl
 from fleet_protocol.trust.errors import MetadataError
 from fleet_protocol.trust.keys import PublicKey, Signer
-from fleet_protocol.wire.errors import DocumentInvalidError
 
 _SCHEMES = {("ed25519", "ed25519"), ("ecdsa", "ecdsa-sha2-nistp256")}
 
@@ -52,7 +51,7 @@ def check_tuf_key(key_id: str, key: ssl.Key) -> None:
         raise MetadataError(f"key {key_id[:8]} has fields that do not belong there", element="metadata")
     try:
         again = ssl.SSlibKey.from_crypto(key._crypto_key())  # noqa: SLF001 (the only way to the parsed key)
-    except (ValueError, DocumentInvalidError, UnsupportedLibraryError) as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise MetadataError(f"key {key_id[:8]} is not a key", element="metadata") from error
     if again.keyid != key_id or again.keyval != key.keyval:
         raise MetadataError(f"key {key_id[:8]} is not named by its own hash", element="metadata")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import time
 from pathlib import Path
 
 
 def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Leave `path` holding all of `data` with permissions `mode`, or all it held before, also after a power cut."""
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # Not tempfile: it costs the resident keeper 0.9 MB. A leftover of a dead process with this pid is no one's.
+    draft = path.parent / f".{path.name}.{os.getpid()}.{time.monotonic_ns():x}"
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
@@ -18,7 +20,7 @@ def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
 

@@ -1,7 +1,8 @@
 """A fingerprint as eight words, so that two people, or two screens, can compare it.
 
-One word stands for one byte: eight words are the first 64 bits of a SHA-256. To pass off another key, an attacker would
-have to find one whose hash begins with the same 64 bits. No two words share their first four letters. Stdlib only.
+One word stands for one byte: eight words are the first 64 bits of a SHA-256. To pass off another key, an attacker
+would have to find one whose hash begins with the same 64 bits. No two words share their first four letters. Stdlib
+only.
 """
 
 from __future__ import annotations

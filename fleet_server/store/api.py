@@ -54,6 +54,9 @@ class Facts(Protocol):
     def reported_rows(self) -> dict[str, ReportedRow]:
         """The same for all."""
 
+    def platforms(self) -> dict[str, str]:
+        """What each device says of its platform (`host.platform`), in its newest report, else in its enrolment."""
+
     def value(self, sha256: str) -> bytes | None:
         """A configuration value above 1 KiB."""
 
@@ -104,7 +107,7 @@ class Store(Facts, EnrolmentStore, Protocol):
         """Insert or replace fleets, and remove others."""
 
     def put_desired(self, rows: Sequence[DesiredRow], expected: Mapping[str, int]) -> bool:
-        """Store desired states if every device still has the generation in `expected` (0: none), else nothing: False."""
+        """Store desired states if every device still has the generation in `expected` (0: none), else nothing."""
 
     def put_value(self, sha256: str, data: bytes) -> None:
         """Keep a value; the same one twice is one."""
@@ -119,7 +122,7 @@ class Store(Facts, EnrolmentStore, Protocol):
         """Declare that no event up to `through` will ever come; returns where the spool then stands."""
 
     def prune_events(self, before: int, keep_per_device: int) -> int:
-        """Remove events that arrived before, and the oldest of devices with more; where spools stand is not forgotten."""
+        """Remove old events, and the oldest of devices with more than their share; where spools stand is kept."""
 
     def record(self, entry: AuditEntry) -> AuditRow:
         """Append to the audit log."""

@@ -20,4 +20,6 @@ class SqliteStore(SqliteIdentity, SqliteIntentions, SqliteSaid):
 
 def open_store(path: Path) -> Store:
     """The store in `path`, made if it is not there. Raises StoreError if the file is something else."""
+    # Tokens' secrets are in it; SQLite gives its companions the same permissions.
+    path.touch(mode=0o600)
     return SqliteStore(path)

@@ -1,7 +1,7 @@
 """The SQLite file: connections, locks, transactions.
 
 One connection writes, one reads (WAL: a long list does not hold the ingest path up, nor the reverse). Each has a lock,
-so every method may be called from any thread. `synchronous=FULL`: in WAL, NORMAL loses acknowledged rows in a power cut.
+so every method may be called from any thread. `synchronous=FULL`: NORMAL loses acknowledged rows in a power cut.
 """
 
 from __future__ import annotations
@@ -64,11 +64,23 @@ class SqliteBase:
         with self._write_lock:
             outer, self._writing_thread = self._writing_thread, threading.get_ident()
             try:
-                # Nested blocks become savepoints.
-                with self._writer.atomic():
+                with self._writer.atomic() if outer else self._immediate():  # nested blocks become savepoints
                     yield self._writer.conn
             finally:
                 self._writing_thread = outer
+
+    @contextmanager
+    def _immediate(self) -> Iterator[None]:
+        """Takes the write lock before the first read: a transaction that reads and then wants to write cannot wait for
+        another process's (`fleet-server operator` beside a running server), it fails at once."""
+        connection = self._writer.conn
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
 
     def _rows(self, sql: str, *arguments: object) -> list[Row]:
         """Rows of a query; inside a transaction of this thread it sees what was written there."""

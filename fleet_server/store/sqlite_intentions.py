@@ -53,7 +53,7 @@ class SqliteIntentions(SqliteBase):
         return {row["device_id"]: Mark(row["generation"] or 0, row["sha256"]) for row in rows}
 
     def put_desired(self, rows: Sequence[DesiredRow], expected: Mapping[str, int]) -> bool:
-        """Store desired states if every device still has the generation in `expected` (0: none), else nothing: False."""
+        """Store desired states if every device still has the generation in `expected` (0: none), else nothing."""
         with self._writing() as connection:
             now = self._rows_in("SELECT device_id, generation FROM desired WHERE device_id IN (?)", list(expected))
             have = {row["device_id"]: row["generation"] for row in now}
@@ -126,7 +126,7 @@ class SqliteIntentions(SqliteBase):
     def audit_rows(self) -> Iterator[AuditRow]:
         """The whole chain, oldest first."""
         after = -1
-        while page := self._rows(f"SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT {AUDIT_PAGE}", after):
+        while page := self._rows("SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", after, AUDIT_PAGE):
             yield from (_audit_row(row) for row in page)
             after = page[-1]["seq"]
 

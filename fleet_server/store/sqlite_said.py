@@ -45,6 +45,14 @@ class SqliteSaid(SqliteBase):
         """The same for all."""
         return {row["device_id"]: ReportedRow(**row) for row in self._rows("SELECT * FROM reported")}
 
+    def platforms(self) -> dict[str, str]:
+        """What each device says of its platform, in its newest report, else in its enrolment."""
+        rows = self._rows(
+            "SELECT device_id, json_extract(host, '$.platform') AS platform FROM enrolments WHERE device_id IS NOT NULL"
+            " UNION ALL SELECT device_id, json_extract(CAST(document AS TEXT), '$.host.platform') FROM reported"
+        )
+        return {row["device_id"]: row["platform"] for row in rows if isinstance(row["platform"], str)}
+
     def events(self, device_id: str | None, limit: int) -> list[StoredEvent]:
         """Newest first, by arrival."""
         if device_id is None:
@@ -58,14 +66,11 @@ class SqliteSaid(SqliteBase):
         return {(row["device_id"], row["spool"]): row["through"] for row in self._rows("SELECT * FROM spools")}
 
     def ingest(self, batch: Ingested) -> dict[tuple[str, str], int]:
-        """Store a batch in one transaction; for each spool in it, the number through which all its events are stored."""
+        """Store a batch in one transaction; for each spool in it, where that then stands."""
         with self._writing() as connection:
             connection.executemany(
                 UPSERT_CONTACT,
-                [
-                    (c.device_id, c.last_seen, c.online, *((c.said.generation, c.said.sha256) if c.said else (None, None)))
-                    for c in batch.contacts
-                ],
+                [(c.device_id, c.last_seen, c.online, *_said(c)) for c in batch.contacts],
             )
             connection.executemany(UPSERT_REPORTED, [(r.device_id, r.received_at, r.document) for r in batch.reported])
             through = _spools_of(connection, batch.events)
@@ -124,6 +129,10 @@ def _extended(connection: sqlite3.Connection, device_id: str, spool: str, throug
             break
         through = seq
     return through
+
+
+def _said(contact: Contact) -> tuple[int | None, str | None]:
+    return (contact.said.generation, contact.said.sha256) if contact.said else (None, None)
 
 
 def _contact(row: Row) -> Contact:

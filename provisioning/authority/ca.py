@@ -1,13 +1,16 @@
 """The device CA: one P-256 certificate authority for devices, the server, and the broker.
 
 Every field of every certificate is written here; of a request only the public key is taken, and only if it is of an
-allowed kind. A device's certificate can speak as a client only, the server's as a server only, so one CA serves both.
+allowed kind. A device's certificate can speak as a client only, the server's as a server only, so one CA serves
+both.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -162,6 +165,26 @@ def public_key_of_csr(csr_pem: str) -> tuple[AllowedKey, bytes]:
     return key, der
 
 
+def der_of_pem(csr_pem: str) -> bytes:
+    """The bytes between the armour lines of what need not be a request at all; b"" where there is nothing readable.
+
+    The sender of an unreadable request can be told so only after it has proven the token's secret over these bytes.
+    """
+    lines = [line.strip() for line in csr_pem[:MAX_CSR_BYTES].splitlines()]
+    try:
+        return base64.b64decode("".join(line for line in lines if not line.startswith("-----")), validate=True)
+    except ValueError:
+        return b""
+
+
+def load_public_pem(pem: str) -> AllowedKey:
+    """A key that `public_pem` wrote."""
+    key = serialization.load_pem_public_key(pem.encode())
+    if not isinstance(key, AllowedKey) or not is_allowed_key(key):
+        raise CaError("a stored public key is not of an allowed kind")
+    return key
+
+
 def is_allowed_key(key: object) -> bool:
     """P-256 or Ed25519, and nothing else: no RSA of any size, no other curve."""
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -199,6 +222,25 @@ def wants_replacement(certificate_pem: str, now: int) -> bool:
     begins = certificate.not_valid_before_utc.timestamp()
     ends = certificate.not_valid_after_utc.timestamp()
     return now >= begins + (ends - begins) * 2 / 3
+
+
+def pair_serves(certificate: Path, key: Path, now: int, names: Iterable[str] = ()) -> bool:
+    """Whether the two files belong together, hold `names`, and have a third of their life left.
+
+    A crash between the writing of the one and of the other leaves two that do not.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError):
+        return False
+    held: set[str] = set()
+    if names:
+        alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        held = {str(alternative.value) for alternative in alternatives}
+    pem = found.public_bytes(serialization.Encoding.PEM).decode()
+    together = private.public_key() == found.public_key()
+    return together and set(names) <= held and not wants_replacement(pem, now)
 
 
 def _builder(

@@ -1,8 +1,9 @@
 """The revocation list that the broker reads, made and checked before it may take the old one's place.
 
-Two faults of a list cut a fleet off or let everybody in: mosquitto 2.0 refuses everybody once `nextUpdate` has passed, and
-on a reload lets everybody in when the file cannot be parsed. So a list lives for ten years, is signed anew whenever it is
-written, always names the revoked canary, and is verified as a stranger would before it is renamed into place.
+Two faults of a list cut a fleet off or let everybody in: mosquitto 2.0 refuses everybody once `nextUpdate` has
+passed, and on a reload lets everybody in when the file cannot be parsed. So a list lives for ten years, is signed
+anew whenever it is written, always names the revoked canary, and is verified as a stranger would before it is
+renamed into place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Challenges without memory: a nonce carries its own time and a MAC, and only a nonce that was *used well* is remembered.
+"""Challenges without memory: a nonce carries its own time and a MAC, and only a nonce that was *used well* is
+remembered.
 
-So asking for any number of challenges costs the server nothing, and what is remembered is bounded by what those who hold
-a secret did within five minutes. The MAC key lives as long as the process: after a restart a client simply asks again.
+So asking for any number of challenges costs the server nothing, and what is remembered is bounded by what those who
+hold a secret did within five minutes. The MAC key lives as long as the process: after a restart a client simply
+asks again.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import hashlib
 import hmac
 import secrets
 import struct
+import threading
 
 LIFE_S = 300
 _HEAD = struct.Struct(">Q16s")
@@ -23,6 +26,7 @@ class Nonces:
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
+        self._lock = threading.Lock()
         self._spent: dict[str, int] = {}  # nonce -> when it ends, in the order of spending
 
     def issue(self, purpose: str, subject: str, now: int) -> str:
@@ -45,12 +49,13 @@ class Nonces:
 
     def spend(self, nonce: str, now: int) -> bool:
         """Use up a nonce that holds; False if it was used before. Call it after the proof was found good."""
-        while self._spent and next(iter(self._spent.values())) <= now:
-            del self._spent[next(iter(self._spent))]
-        if nonce in self._spent:
-            return False
-        self._spent[nonce] = now + LIFE_S
-        return True
+        with self._lock:
+            while self._spent and next(iter(self._spent.values())) <= now:
+                del self._spent[next(iter(self._spent))]
+            if nonce in self._spent:
+                return False
+            self._spent[nonce] = now + LIFE_S
+            return True
 
     def _mac(self, head: bytes, purpose: str, subject: str) -> bytes:
         message = b"\0".join((purpose.encode(), subject.encode(), head))

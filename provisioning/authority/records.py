@@ -1,7 +1,7 @@
 """What enrolment remembers, and the store that it asks for.
 
-The store lives with whoever runs the server; `EnrolmentDesk` is its only consumer. Every call is synchronous and, where
-it writes, one transaction: what it promises to decide (a token's last use, a device's name) it decides by one
+The store lives with whoever runs the server; `EnrolmentDesk` is its only consumer. Every call is synchronous and,
+where it writes, one transaction: what it promises to decide (a token's last use, a device's name) it decides by one
 compare-and-set statement, never by reading first and writing later.
 """
 

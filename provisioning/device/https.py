@@ -1,9 +1,11 @@
-"""HTTPS to the server with nothing but the standard library, for a host whose clock may be wrong and whose peer may be slow.
+"""HTTPS to the server with nothing but the standard library, for a host whose clock may be wrong and whose peer may be
+slow.
 
-* The chain and the name are checked against one pinned CA; dates are not checked by OpenSSL (a host may believe that it
-  is 1970) but against a floor that the caller brings: a certificate that ended before a time that we know has passed is refused.
-* Every transfer is paced: a socket that stays silent, a rate below the floor, or a deadline that passed ends it, also in
-  the middle of a header or of a TLS record (slow retrieval).
+* The chain and the name are checked against one pinned CA; dates are not checked by OpenSSL (a host may believe
+  that it is 1970) but against a floor that the caller brings: a certificate that ended before a time that we know
+  has passed is refused.
+* Every transfer is paced: a socket that stays silent, a rate below the floor, or a deadline that passed ends it,
+  also in the middle of a header or of a TLS record (slow retrieval).
 * Redirects are never followed and proxies never asked.
 """
 
@@ -108,7 +110,11 @@ class _PacedSocket(ssl.SSLSocket):
             raise TimeoutError("the deadline passed")
         # OpenSSL hands out whole records: the timeout holds for a record, however many reads it takes.
         self.settimeout(min(self.pace.silence_s, left))
-        count = super().recv_into(buffer, nbytes, flags)
+        try:
+            count = super().recv_into(buffer, nbytes, flags)
+        except TimeoutError as error:
+            silent = f"silent for {self.pace.silence_s:.0f} s"
+            raise TimeoutError(silent if self.pace.silence_s < left else "the deadline passed") from error
         self.window_bytes += count
         now = time.monotonic()
         span = now - self.window_start
@@ -152,7 +158,7 @@ class Response:
         self.headers: Mapping[str, str] = {k.lower(): v for k, v in raw.getheaders()}
 
     def read(self, at_most: int = CHUNK) -> bytes:
-        """Some bytes, at most `at_most`; b"" at the end. Raises ServerUnreachableError when it stops short or crawls."""
+        """Some bytes, at most `at_most`; b"" at the end. Raises ServerUnreachableError if it stops short or crawls."""
         try:
             data = self._raw.read1(at_most)
         except (OSError, http.client.HTTPException) as error:

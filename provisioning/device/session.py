@@ -1,8 +1,9 @@
-"""A device's session over HTTPS: it proves itself by signing the server's nonce, and fetches what a desired state needs.
+"""A device's session over HTTPS: it proves itself by signing the server's nonce, and fetches what a desired state
+needs.
 
-The key stays with whoever owns it: `sign` is a callable, so that an unprivileged worker can ask its parent. Nothing that
-comes back is trusted here; the caller verifies signatures, digests and sizes. What is promised: at most the stated number
-of bytes, within the pace, from a server that the pinned CA vouches for.
+The key stays with whoever owns it: `sign` is a callable, so that an unprivileged worker can ask its parent. Nothing
+that comes back is trusted here; the caller verifies signatures, digests and sizes. What is promised: at most the
+stated number of bytes, within the pace, from a server that the pinned CA vouches for.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ MANIFEST_TYPES = (
 
 
 class BlobStream:
-    """A blob under way. `offset` is where its first byte belongs: 0 when the server did not honour the range."""
+    """A blob under way. `offset` is where its first byte belongs: 0 if the server did not honour the range."""
 
     def __init__(self, response: Response, offset: int, remaining: int | None) -> None:
         self._response = response
@@ -47,7 +48,7 @@ class BlobStream:
         self.remaining = remaining  # bytes that the server announced; None: it did not say
 
     def read(self, at_most: int = CHUNK) -> bytes:
-        """Some bytes, at most `at_most`; b"" at the end. Raises ServerUnreachableError when it stops short or crawls."""
+        """Some bytes, at most `at_most`; b"" at the end. Raises ServerUnreachableError if it stops short or crawls."""
         return self._response.read(at_most)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The product in a guest with pure cgroup v2: a signed app runs under limits, and again off-line after a reboot in 1970.
+"""The product in a guest with pure cgroup v2: a signed app runs under limits, and again off-line after a reboot."""
 
 On both architectures, with crun and with runc.
 """

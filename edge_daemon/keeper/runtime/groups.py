@@ -23,7 +23,9 @@ CPU_PERIOD_US = 100_000
 def make(hierarchies: Hierarchies, group: str, *, leaf: bool) -> None:
     """Make `group` and what it stands in. A leaf may hold processes; any other hands its controllers down."""
     if hierarchies.version == "none":
-        raise RuntimeFailedError("no cgroup hierarchy is mounted", element=group, hint="mount cgroup2 on /sys/fs/cgroup")
+        raise RuntimeFailedError(
+            "no cgroup hierarchy is mounted", element=group, hint="mount cgroup2 on /sys/fs/cgroup"
+        )
     for controller in MADE_ON_V1:
         if controller in hierarchies.v1:
             _make_v1(hierarchies.v1[controller], group)
@@ -36,13 +38,15 @@ def _make_v1(mount: str, group: str) -> None:
     for part in group.strip("/").split("/"):
         path = f"{path}/{part}"
         try:
-            os.mkdir(path)  # noqa: PTH102
+            os.mkdir(path)
         except FileExistsError:
             continue
         except OSError as error:
             raise _failed("made", path, error) from error
         if readings.Files(path, v2=False).text("memory.use_hierarchy") == "0\n":
-            write(path, "memory.use_hierarchy", "1")  # kernels before 5.11: else the parent's limit is not the children's
+            write(
+                path, "memory.use_hierarchy", "1"
+            )  # kernels before 5.11: else the parent's limit is not the children's
 
 
 def _make_v2(mount: str, group: str, *, leaf: bool) -> None:
@@ -51,7 +55,7 @@ def _make_v2(mount: str, group: str, *, leaf: bool) -> None:
         _hand_down(path)
         path = f"{path}/{part}"
         try:
-            os.mkdir(path)  # noqa: PTH102
+            os.mkdir(path)
         except FileExistsError:
             continue
         except OSError as error:
@@ -93,7 +97,7 @@ def remove(hierarchies: Hierarchies, group: str) -> bool:
     gone = True
     for mount in hierarchies.mounts():
         _remove_tree(mount + group)
-        gone = gone and not os.path.isdir(mount + group)  # noqa: PTH112
+        gone = gone and not os.path.isdir(mount + group)
     return gone
 
 
@@ -103,7 +107,7 @@ def _remove_tree(path: str) -> None:
             below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
         for child in below:
             _remove_tree(child)
-        os.rmdir(path)  # noqa: PTH106
+        os.rmdir(path)
     except OSError:
         pass  # not there, or still in use: the caller looks
 
@@ -119,7 +123,7 @@ def kill(hierarchies: Hierarchies, group: str) -> None:
 
 
 def apply(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
-    """Write the limits that the kernel can change while processes run; a missing controller is an error, not a shrug."""
+    """Write the limits that the kernel can change while processes run. A missing controller is an error."""
     _apply_memory(hierarchies, group, limits)
     _apply_cpu(hierarchies, group, limits)
     write(_folder(hierarchies, "pids", group), "pids.max", str(limits["pids"]))

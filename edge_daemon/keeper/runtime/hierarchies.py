@@ -49,12 +49,12 @@ class Hierarchies(NamedTuple):
 
 def detect(mountinfo: str = "/proc/self/mountinfo") -> Hierarchies:
     """Read the hierarchies that this process can see."""
-    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - pathlib costs memory
+    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         v1, unified = parse_mounts(file.read())
     controllers = ""
     if unified is not None:
         try:
-            with open(f"{unified}/cgroup.controllers", encoding="ascii") as file:  # noqa: PTH123
+            with open(f"{unified}/cgroup.controllers", encoding="ascii") as file:
                 controllers = file.read()
         except OSError:
             pass  # a v2 mount without the file holds no controller
@@ -64,11 +64,8 @@ def detect(mountinfo: str = "/proc/self/mountinfo") -> Hierarchies:
 def assemble(v1: dict[str, str], unified: str | None, controllers: str) -> Hierarchies:
     """Name the shape of what was found."""
     managed_by_v1 = any(name in V1_CONTROLLERS for name in v1)
-    if managed_by_v1:
-        version = "hybrid" if unified is not None else "v1"
-    else:
-        version = "v2" if unified is not None else "none"
-    return Hierarchies(version, v1, unified, frozenset(controllers.split()))
+    version = {(True, False): "v1", (True, True): "hybrid", (False, True): "v2", (False, False): "none"}
+    return Hierarchies(version[managed_by_v1, unified is not None], v1, unified, frozenset(controllers.split()))
 
 
 def parse_mounts(mountinfo: str) -> tuple[dict[str, str], str | None]:

@@ -16,7 +16,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import Self, TypedDict
 
 from edge_daemon.keeper.runtime import programs
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
@@ -43,7 +43,7 @@ class Attachment(TypedDict):
 
 def bridge_name(app: str) -> str:
     """The app's bridge: at most 15 characters, the same on every start, different for different apps."""
-    import hashlib  # noqa: PLC0415 - only where networks are made
+    import hashlib
 
     return "rs" + hashlib.sha256(app.encode()).hexdigest()[:8]
 
@@ -56,7 +56,11 @@ def table(attachments: list[Attachment]) -> str:
     bridges = sorted({a["bridge"] for a in ordered})
     subnets = sorted({(a["subnet"], a["bridge"]) for a in ordered})
     apps = f"elements = {{ {', '.join(_quoted(b) for b in bridges)} }}" if bridges else ""
-    own = f"iifname . oifname {{ {', '.join(f'{_quoted(b)} . {_quoted(b)}' for b in bridges)} }} accept" if bridges else ""
+    own = (
+        f"iifname . oifname {{ {', '.join(f'{_quoted(b)} . {_quoted(b)}' for b in bridges)} }} accept"
+        if bridges
+        else ""
+    )
     outside = [f'ip saddr {net} oifname != "{bridge}" masquerade' for net, bridge in subnets]
     # a service that asks for its own app's published port comes back to the bridge it left
     outside += [f"ip saddr {net} ip daddr {net} ct status dnat masquerade" for net, _ in subnets]
@@ -155,7 +159,7 @@ class Networks:
         self._lock_file = f"{layout.run}/network.lock"
         self._handle = -1
 
-    def __enter__(self) -> Networks:
+    def __enter__(self) -> Self:
         self._handle = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX)
         return self
@@ -167,12 +171,12 @@ class Networks:
         """Those of all containers that have one now."""
         out: list[Attachment] = []
         try:
-            names = sorted(os.listdir(self._containers))  # noqa: PTH208
+            names = sorted(os.listdir(self._containers))
         except FileNotFoundError:
             return out
         for name in names:
             try:
-                with open(f"{self._containers}/{name}/network.json", encoding="utf-8") as file:  # noqa: PTH123
+                with open(f"{self._containers}/{name}/network.json", encoding="utf-8") as file:
                     out.append(json.load(file))
             except (FileNotFoundError, NotADirectoryError):
                 continue

@@ -25,25 +25,25 @@ def mount_root(folder: str, layers: list[str], *, owner: int, group: int, upper_
     """
     links, scratch, root = f"{folder}/lower", f"{folder}/scratch", f"{folder}/rootfs"
     for path in (links, scratch, root):
-        os.mkdir(path, 0o711)  # noqa: PTH102
+        os.mkdir(path, 0o711)
     for number, layer in enumerate(reversed(layers)):
-        if not os.path.isdir(layer):  # noqa: PTH112
-            raise RuntimeFailedError(f"the unpacked layer {os.path.basename(layer)[:12]} is missing", retry=True)  # noqa: PTH119
-        os.symlink(layer, f"{links}/{number}")  # noqa: PTH211
+        if not os.path.isdir(layer):
+            raise RuntimeFailedError(f"the unpacked layer {os.path.basename(layer)[:12]} is missing", retry=True)
+        os.symlink(layer, f"{links}/{number}")
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
     try:
         size = f"size={upper_bytes},nr_inodes={UPPER_INODES},mode=0711"
         syscalls.mount("tmpfs", scratch, "tmpfs", flags, size)
         for name in ("upper", "work"):
-            os.mkdir(f"{scratch}/{name}", 0o755)  # noqa: PTH102
+            os.mkdir(f"{scratch}/{name}", 0o755)
         os.chown(f"{scratch}/upper", owner, group)  # the root directory of an overlay is its upper directory
-        options = f"lowerdir={':'.join(str(n) for n in range(len(layers)))},upperdir=../scratch/upper,workdir=../scratch/work"
+        options = (
+            f"lowerdir={':'.join(str(n) for n in range(len(layers)))},upperdir=../scratch/upper,workdir=../scratch/work"
+        )
         with _working_directory(links):
             syscalls.mount("overlay", root, "overlay", flags, options)
     except OSError as error:
         raise RuntimeFailedError(f"the root file system could not be mounted: {error.strerror}") from error
-
-
 
 
 @contextmanager
@@ -69,6 +69,6 @@ def unmount_below(folder: str) -> None:
 
 def mount_points(folder: str, mountinfo: str = "/proc/self/mountinfo") -> list[str]:
     """Mount points at or below `folder`, in the order of mounting."""
-    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         points = [line.split(" ", 5)[4].replace("\\040", " ") for line in file]
     return [point for point in points if point == folder or point.startswith(folder + "/")]

@@ -61,18 +61,18 @@ def mount_sysfs(target: str) -> None:
 
 
 def destroy(path: str) -> None:
-    """Let the namespace go. Its interface is taken down first: it would answer for its address until the kernel cleans up."""
+    """Let the namespace go, its interface first: until the kernel cleans up, it would answer for its address."""
     with suppress(OSError), inside(path):
         set_up("eth0", up=False)
     with suppress(OSError):
         syscalls.umount(path, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
     with suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108
+        os.unlink(path)
 
 
 def write_sysctl(name: str, value: str) -> None:
     """Set a sysctl below net/ of the present network namespace; one that this kernel does not have is left."""
-    with suppress(FileNotFoundError), open(f"/proc/sys/net/{name}", "w", encoding="ascii") as file:  # noqa: PTH123
+    with suppress(FileNotFoundError), open(f"/proc/sys/net/{name}", "w", encoding="ascii") as file:
         file.write(value)
 
 

@@ -1,4 +1,4 @@
-"""A service's place in its app's network: the CNI plugin `bridge`, called directly, with the sealed address. Starter only.
+"""A service's place in its app's network: the CNI plugin `bridge`, called directly. Starter only.
 
 Addresses come from the sealed revision, so the IPAM plugin is `static`: it keeps no state, and nothing of an earlier
 boot or a lost DEL can stand in the way of the next start.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from edge_daemon.keeper.runtime import namespaces, programs
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
@@ -46,37 +46,31 @@ def plugin_folder() -> str:
     )
 
 
-def begin_add(place: Attachment, netns: str) -> programs.Program:
-    """Start joining the namespace to its app's bridge. `finish_add` waits for it; the container may be made meanwhile."""
+def join(run: str, place: Attachment, netns: str) -> None:
+    """Give the namespace its address on its app's bridge, and let this host's own processes reach its ports."""
     folder = plugin_folder()
-    return programs.Program(
-        [f"{folder}/bridge"],
-        stdin=json.dumps(_configuration(place)).encode(),
-        environment={
-            "CNI_COMMAND": "ADD",
-            "CNI_CONTAINERID": f"{place['app']}.{place['service']}",
-            "CNI_NETNS": netns,
-            "CNI_IFNAME": INTERFACE,
-            "CNI_PATH": folder,
-        },
-        seconds=10.0,
-    )
-
-
-def finish_add(place: Attachment, adding: programs.Program) -> None:
-    """Wait until the service has its address, and let this host's own processes reach its ports by 127.0.0.1."""
-    done = adding.finish()
+    with _bridge_lock(run, place["bridge"]):
+        done = programs.run(
+            [f"{folder}/bridge"],
+            stdin=json.dumps(_configuration(place)).encode(),
+            environment={
+                "CNI_COMMAND": "ADD",
+                "CNI_CONTAINERID": f"{place['app']}.{place['service']}",
+                "CNI_NETNS": netns,
+                "CNI_IFNAME": INTERFACE,
+                "CNI_PATH": folder,
+            },
+        )
     if done.status != 0:
-        element = f"{place['app']}/{place['service']}"
-        raise RuntimeFailedError(f"it could not join the network of its app: {_cause(done)}", element=element)
+        raise RuntimeFailedError(f"it could not join the network of its app: {_cause(done)}")
     if place["ports"]:
         # guarded by the input chain: from the bridge, nothing but answers reaches this host
         namespaces.write_sysctl(f"ipv4/conf/{place['bridge']}/route_localnet", "1")
 
 
 @contextmanager
-def bridge_lock(run: str, bridge: str) -> Iterator[None]:
-    """One ADD at a time on a bridge: two that both make it trip over each other."""
+def _bridge_lock(run: str, bridge: str) -> Iterator[None]:
+    """One at a time on a bridge: two that both make it trip over each other."""
     handle = os.open(f"{run}/{bridge}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

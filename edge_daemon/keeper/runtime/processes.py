@@ -17,7 +17,7 @@ def parse_stat(text: str) -> tuple[str, int] | None:
 def start_ticks(pid: int) -> int | None:
     """Field 22 of /proc/PID/stat; None for no process, and for a dead one that nobody has reaped yet."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
             parsed = parse_stat(file.read())
     except OSError:
         return None
@@ -71,5 +71,5 @@ def signal_number(name: str) -> int | None:
 
 def boot_id() -> str:
     """The kernel's name of this boot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()

@@ -24,7 +24,7 @@ class Files(NamedTuple):
         if self.folder is None:
             return None
         try:
-            with open(f"{self.folder}/{name}", encoding="ascii") as file:  # noqa: PTH123
+            with open(f"{self.folder}/{name}", encoding="ascii") as file:
                 return file.read()
         except OSError:
             return None

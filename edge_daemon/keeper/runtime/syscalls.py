@@ -13,7 +13,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """mount(2)."""
+    """The system call mount."""
     _checked(
         _libc.mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode() or None),
         target,
@@ -21,7 +21,7 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
 
 
 def umount(target: str, flags: int) -> None:
-    """umount2(2)."""
+    """The system call umount2."""
     _checked(_libc.umount2(os.fsencode(target), flags), target)
 
 

@@ -1,0 +1,48 @@
+"""Time and chance as the keeper uses them.
+
+Delays are measured on CLOCK_BOOTTIME: it never jumps, counts suspended time, and a process's start in /proc is on it too.
+The wall clock only dates what people read; nothing waits for it and nothing is refused because of it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+NEVER = float("inf")
+
+BUILD_TIME = 1_767_225_600  # 2026-01-01, as in fleet_protocol.trust.clock: no honest time lies before it
+
+
+def boottime() -> float:
+    """Seconds since the kernel started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def wall() -> int:
+    """Seconds since 1970 for people; never negative."""
+    return max(0, int(time.time()))
+
+
+def chance() -> float:
+    """In [0, 1)."""
+    return random.random()  # noqa: S311  spreads retries, guards nothing
+
+
+def boot_id() -> str:
+    """The kernel's name of this boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def backoff(failures: int, *, base: float, cap: float, chance: float) -> float:
+    """Seconds to wait after so many failures in a row; at least half of the ceiling, which grows and saturates."""
+    ceiling = min(cap, base * 2.0 ** min(max(failures, 1) - 1, 32))
+    return ceiling / 2 + chance * ceiling / 2
+
+
+def full_jitter(failures: int, *, base: float, cap: float, chance: float) -> float:
+    """The same from zero: for many hosts that lost one broker at one moment."""
+    return chance * min(cap, base * 2.0 ** min(failures, 32))

@@ -1,0 +1,50 @@
+"""The keeper's own errors."""
+
+from __future__ import annotations
+
+from fleet_protocol.wire.errors import Exit, RoadsteadError
+
+
+class KeeperError(RoadsteadError):
+    """The keeper cannot do its work as it was started."""
+
+    phase = "running"
+    component = "keeper"
+    code = "E0600"
+
+
+class WrongNetworkError(KeeperError):
+    """This process is not in the network namespace that it was told to expect; it connects to nobody."""
+
+    phase = "connecting"
+    code = "E0601"
+    exit_status = Exit.NOT_ALLOWED
+
+
+class StateError(KeeperError):
+    """Something that the keeper or prepare wrote cannot be read."""
+
+    phase = "reading the state"
+    code = "E0602"
+
+
+class AskError(RoadsteadError):
+    """A question over the local socket could not be answered."""
+
+    phase = "asking"
+    component = "edge-daemon"
+    code = "E0610"
+
+
+class NotRunningError(AskError):
+    """Nobody answers on the local socket."""
+
+    code = "E0611"
+    exit_status = Exit.UNREACHABLE
+
+
+class NotAllowedError(AskError):
+    """Only root, or the user that the daemon runs as, may ask."""
+
+    code = "E0612"
+    exit_status = Exit.NOT_ALLOWED

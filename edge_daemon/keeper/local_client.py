@@ -1,0 +1,54 @@
+"""Asking the running daemon on this host, for `edge-daemon status | ps | logs | events`."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from edge_daemon.keeper.errors import AskError, NotAllowedError, NotRunningError
+from edge_daemon.layout import Layout
+
+MAX_ANSWER = 16 * 1024 * 1024
+
+
+def ask(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> dict[str, Any]:
+    """The daemon's answer to one request. Raises a RoadsteadError when there is none, or it is a refusal.
+
+    `{"ask": "status"}`                        -> {"report": Reported, "connected", "pending_events", "why_not_connected"}
+    `{"ask": "ps"}`                            -> {"containers": [ReportedService + app, release, revision]}
+    `{"ask": "events", "count": 50}`           -> {"events": [Event + sent], oldest first}
+    `{"ask": "logs", "app": A, "service": S}`  -> {"path": file}; the caller reads it
+    `{"ask": "modules"}`                       -> {"modules": [...]}: what is loaded, for the footprint's test
+    """
+    path = str(Layout(run_dir, run_dir).socket)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect(path)
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            data = _all(sock)
+        except PermissionError as error:
+            raise NotAllowedError("only root may ask", element=path, hint="run it as root") from error
+        except (FileNotFoundError, ConnectionError) as error:
+            raise NotRunningError("it does not run", element=path, hint="start it: edge-daemon run") from error
+        except TimeoutError as error:
+            raise NotRunningError(f"no answer within {timeout:.0f} s", element=path, retry=True) from error
+    try:
+        answer = json.loads(data)
+    except ValueError as error:
+        raise AskError("its answer is not JSON", element=path) from error
+    if not isinstance(answer, dict):
+        raise AskError("its answer is not an object", element=path)
+    if isinstance(failed := answer.get("failed"), dict):
+        kind = NotAllowedError if failed.get("code") == NotAllowedError.code else AskError
+        raise kind(str(failed.get("reason")), element=str(failed.get("element") or ""))
+    return answer
+
+
+def _all(sock: socket.socket) -> bytes:
+    parts: list[bytes] = []
+    while (part := sock.recv(65536)) and len(parts) * 65536 <= MAX_ANSWER:
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,86 @@
+"""The host as the keeper's loop sees it: the runtime, and the command lines of the processes that it starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Protocol
+
+from edge_daemon.keeper.ports import Runtime
+from edge_daemon.keeper.runtime.host import HostRuntime, starter_command
+from edge_daemon.layout import Layout
+
+PLATFORMS = {
+    "x86_64": "linux/amd64", "aarch64": "linux/arm64", "armv7l": "linux/arm/v7", "armv6l": "linux/arm/v6",
+    "i686": "linux/386", "riscv64": "linux/riscv64",
+}  # fmt: skip
+
+
+class Machine(Protocol):
+    """Real: `HostMachine`."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+    def start(self, app: str, service: str, revision: str, seal: str, log_bytes: int) -> list[str]:
+        """The command that starts one container and says `{"pid": n}`."""
+
+    def remove(self, app: str, service: str) -> list[str]:
+        """The command that removes one container and says `{"removed": true}`."""
+
+    def prune(self, apps: set[str]) -> list[str]:
+        """The command that takes down what belongs to no app of `apps`."""
+
+    def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
+        """The command that makes a document ready to run."""
+
+    def facts(self) -> dict[str, object]:
+        """What this host is, for the report."""
+
+    def version_command(self) -> list[str]:
+        """The command whose first line of output names the runtime and its version."""
+
+
+class HostMachine:
+    """This host."""
+
+    def __init__(self, layout: Layout, cgroup_parent: str, runtime: str) -> None:
+        self._layout = layout
+        self._host = HostRuntime(layout, cgroup_parent, runtime or "auto")
+        self.runtime: Runtime = self._host
+
+    def start(self, app: str, service: str, revision: str, seal: str, log_bytes: int) -> list[str]:
+        return self._host.starter_command("start", app, service, revision, seal, str(log_bytes))
+
+    def remove(self, app: str, service: str) -> list[str]:
+        return self._host.starter_command("remove", app, service)
+
+    def prune(self, apps: set[str]) -> list[str]:
+        host = self._host
+        return starter_command(self._layout, host.cgroup_parent, host.chosen.path, ["prune", *sorted(apps)])
+
+    def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
+        command = [
+            sys.executable, "-I", "-m", "edge_daemon.prepare",
+            "--state-dir", str(self._layout.state), "--run-dir", str(self._layout.run),
+            "--document", document, "--cgroup-parent", self._host.cgroup_parent,
+        ]  # fmt: skip
+        for mount in self._host.hierarchies.mounts():
+            group = f"{mount}{self._host.cgroup_parent}/prepare"
+            if os.path.isdir(group):
+                command += ["--cgroup", group]
+        if keep:
+            command += ["--keep", *(f"{app}/{revision}" for app, revision in sorted(keep))]
+        return command
+
+    def facts(self) -> dict[str, object]:
+        system = os.uname()
+        return {
+            "arch": system.machine,
+            "platform": PLATFORMS.get(system.machine, f"linux/{system.machine}"),
+            "kernel": system.release,
+            "cgroup": self._host.hierarchies.version,
+            "runtime": self._host.chosen.kind,
+        }
+
+    def version_command(self) -> list[str]:
+        return [self._host.chosen.path, "--version"]

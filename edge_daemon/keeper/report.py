@@ -1,0 +1,135 @@
+"""The reported state, as fleet_protocol.documents.device.Reported has it: built from plain values."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from edge_daemon.keeper.loop import View
+from edge_daemon.keeper.ports import EnforcedLimits, Usage
+from edge_daemon.keeper.records import AppRow, ServiceRow
+from edge_daemon.keeper.supervise import Past, Unit
+from fleet_protocol.wire import strict_json
+from fleet_protocol.wire.bounds import MAX_REPORTED_BYTES, MAX_TEXT
+from fleet_protocol.wire.errors import inert
+
+
+class Readings(NamedTuple):
+    """What the kernel says of one container."""
+
+    limits: EnforcedLimits
+    usage: Usage
+
+
+NO_READINGS = Readings(EnforcedLimits(None, None, None, None), Usage(None, None, None, None, None, None))
+
+
+def service_state(unit: Unit, view: View, now: float) -> str:
+    """One word of fleet_protocol.documents.device.ServiceState."""
+    seen = view.seen.get(unit.name)
+    past = view.past.get(unit.name, Past())
+    if seen is not None and (seen.revision != view.plan.revision or unit.name in view.stopping):
+        return "stopping"
+    if seen is not None and seen.pid is not None:
+        return "running"
+    if past.finished is not None:
+        return "completed" if past.finished == 0 else "failed"
+    if past.due > now or (seen is not None and past.failures):
+        return "backoff"
+    return "starting" if unit.name in view.acting else "waiting"
+
+
+def app_state(view: View, row: AppRow, states: dict[str, str]) -> tuple[str, str]:
+    """(state, why) of an app from those of its services."""
+    if view.plan.revision is None:
+        return "failed", view.plan.why
+    if view.leaving:
+        return "updating", "the earlier revision is being stopped"
+    worst = {state: name for name, state in reversed(states.items())}
+    if "failed" in worst:
+        name = worst["failed"]
+        code = view.past[name].finished
+        return "failed", f"{name} ended with exit code {code} and is not started again"
+    if "backoff" in worst:
+        name = worst["backoff"]
+        return "degraded", f"{name} failed {view.past[name].failures} times in a row"
+    for state in ("stopping", "starting", "waiting"):
+        if state in worst:
+            name = worst[state]
+            why = view.waits.get(name) or f"is {state}"
+            return ("degraded" if row.updated == view.plan.revision else "updating"), f"{name} {why}"
+    return ("degraded" if view.plan.why else "ok"), view.plan.why
+
+
+def reported_app(
+    view: View, row: AppRow, services: dict[str, ServiceRow], readings: dict[str, Readings], now: float
+) -> dict[str, Any]:
+    """One `ReportedApp`."""
+    states = {unit.name: service_state(unit, view, now) for unit in view.plan.units}
+    state, why = app_state(view, row, states)
+    out: dict[str, Any] = {
+        "app": view.plan.app,
+        "state": state,
+        "why": _text(why),
+        "desired_release": view.plan.desired_release,
+        "services": [
+            _service(unit.name, states[unit.name], view, services.get(unit.name), readings.get(unit.name, NO_READINGS))
+            for unit in view.plan.units
+        ],
+    }
+    if view.plan.revision is not None and any(s.revision == view.plan.revision for s in view.seen.values()):
+        out["revision"] = view.plan.revision
+    if view.plan.sealed is not None and ("revision" in out or not view.seen):
+        out["release"] = view.plan.sealed["release"]
+    return out
+
+
+def _service(name: str, state: str, view: View, row: ServiceRow | None, read: Readings) -> dict[str, Any]:
+    seen = view.seen.get(name)
+    image = next((s["image"] for s in view.plan.sealed["services"] if s["name"] == name), "") if view.plan.sealed else ""
+    out: dict[str, Any] = {
+        "name": name,
+        "state": state,
+        "restarts": row.restarts if row else 0,
+        "oom_kills": max(row.oom_kills if row else 0, read.usage.oom_kills or 0),
+        "image": _text(image),
+    }
+    optional = {
+        "pid": seen.pid if seen else None,
+        "started_at": int(seen.started_at) if seen and seen.pid is not None and seen.started_at is not None else None,
+        "exit_code": row.last_exit if row else None,
+        "memory_bytes": read.usage.memory_bytes,
+        "cpu_usec": read.usage.cpu_usec,
+        "pids": read.usage.pids,
+    }
+    limits = {key: value for key, value in read.limits._asdict().items() if value is not None}
+    return out | {key: value for key, value in optional.items() if value is not None} | {"limits": limits}
+
+
+def within_bounds(report: dict[str, Any]) -> bytes:
+    """The report as bytes; what is least needed is left out of one that would be too long."""
+    data = strict_json.dumps(report)
+    for leave_out in (("memory_bytes", "cpu_usec", "pids", "started_at"), ("limits", "image"), ("exit_code", "pid")):
+        if len(data) <= MAX_REPORTED_BYTES:
+            return data
+        for app in report["apps"]:
+            app["services"] = [{k: v for k, v in s.items() if k not in leave_out} for s in app["services"]]
+        data = strict_json.dumps(report)
+    if len(data) > MAX_REPORTED_BYTES:
+        for app in report["apps"]:
+            app["services"] = []
+        data = strict_json.dumps(report)
+    return data
+
+
+def steady_part(report: dict[str, Any]) -> bytes:
+    """What makes a report new: everything but the time and the figures that always move."""
+    moving = ("memory_bytes", "cpu_usec", "pids")
+    apps = [
+        app | {"services": [{k: v for k, v in s.items() if k not in moving} for s in app["services"]]}
+        for app in report["apps"]
+    ]
+    return strict_json.dumps(report | {"at": 0, "apps": apps})
+
+
+def _text(text: str) -> str:
+    return inert(text)[:MAX_TEXT]

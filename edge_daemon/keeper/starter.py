@@ -1,0 +1,98 @@
+"""The keeper's child process for what blocks: start or remove one container, or prune.
+
+    python -I -OO -m edge_daemon.keeper.starter start|remove|prune
+        --state-dir D --run-dir R --cgroup-parent P --runtime X
+        start  APP SERVICE REVISION SEAL LOGBYTES
+        remove APP SERVICE
+        prune  [APP ...]                           the apps to keep
+
+The last line of standard output is `{"pid": n}`, `{"removed": true}`, `{"pruned": true}` or `{"failed": {...}}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from edge_daemon.keeper.ports import StartSpec
+from edge_daemon.keeper.runtime import sealcheck
+from edge_daemon.keeper.runtime.errors import RuntimeFailedError
+from edge_daemon.keeper.runtime.host import HostRuntime
+from edge_daemon.layout import Layout
+from fleet_protocol.wire.bounds import NAME_PATTERN, SHA256_PATTERN, matches
+from fleet_protocol.wire.errors import Exit, RoadsteadError
+
+OPTIONS = ("--state-dir", "--run-dir", "--cgroup-parent", "--runtime")
+WORDS = {"start": 5, "remove": 2}
+
+
+class UsageError(RuntimeFailedError):
+    """The command line is not what the keeper writes."""
+
+    phase = "reading the command line"
+    component = "starter"
+    code = "E0720"
+    exit_status = Exit.USAGE
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do it and print the answer."""
+    try:
+        answer = _run(sys.argv[1:] if arguments is None else arguments)
+        status = Exit.OK
+    except RoadsteadError as error:
+        answer, status = {"failed": error.as_dict()}, error.exit_status
+    except OSError as error:
+        failed = RuntimeFailedError(f"{error.strerror} ({error.filename or 'no file'})", retry=True)
+        answer, status = {"failed": failed.as_dict()}, failed.exit_status
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+    return int(status)
+
+
+def _run(arguments: list[str]) -> dict[str, object]:
+    verb, options, words = parse(arguments)
+    os.umask(0o022)
+    layout = Layout(Path(options["--state-dir"]), Path(options["--run-dir"]))
+    runtime = HostRuntime(layout, options["--cgroup-parent"], options["--runtime"])
+    if verb == "prune":
+        runtime.prune(set(words))
+        return {"pruned": True}
+    if verb == "remove":
+        runtime.remove(words[0], words[1])
+        return {"removed": True}
+    app, service, revision, seal, log_bytes = words
+    checked = sealcheck.check(layout, app, service, revision, seal)
+    return {"pid": runtime.start(StartSpec(app, checked.service, checked.revision, seal, int(log_bytes)))}
+
+
+def parse(arguments: list[str]) -> tuple[str, dict[str, str], list[str]]:
+    """(verb, options, words), every word of the shape it must have: they become paths and names on the host."""
+    if not arguments or arguments[0] not in ("start", "remove", "prune"):
+        raise UsageError("the first word is start, remove or prune")
+    verb, rest, options, words = arguments[0], arguments[1:], dict[str, str](), list[str]()
+    while rest:
+        word = rest.pop(0)
+        if word not in OPTIONS:
+            words.append(word)
+        elif not rest:
+            raise UsageError(f"{word} wants a value")
+        else:
+            options[word] = rest.pop(0)
+    if missing := [name for name in OPTIONS if name not in options]:
+        raise UsageError(f"{missing[0]} is missing")
+    if verb in WORDS and len(words) != WORDS[verb]:
+        raise UsageError(f"{verb} takes {WORDS[verb]} words, got {len(words)}")
+    names, hashes, numbers = (words, [], []) if verb == "prune" else (words[:2], words[2:4], words[4:])
+    bad = [w for w in names if not matches(NAME_PATTERN, w)]
+    bad += [w for w in hashes if not matches(SHA256_PATTERN, w)]
+    bad += [w for w in numbers if not (w.isascii() and w.isdigit())]
+    if bad:
+        raise UsageError(f"{bad[0][:80]!r} is neither a name, a hash nor a number")
+    return verb, options, words
+
+
+if __name__ == "__main__":
+    sys.exit(main())

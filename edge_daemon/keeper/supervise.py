@@ -1,0 +1,222 @@
+"""What to do next for one app: pure. Nothing here reads a clock, a socket or a file.
+
+Rules:
+* Only what differs is touched: a container of the wanted revision that runs is left alone.
+* An app's services move together: nothing of the wanted revision starts while anything of another is still there.
+* Stopping goes against the order of dependencies, with grace, then by force; starting goes along it.
+* A container that ended is written down and cleared away before another takes its place.
+* What cannot be done now is a Wait with its reason, and with a time if time alone will help.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edge_daemon.keeper.clock import backoff
+from edge_daemon.keeper.ports import Seen
+
+RESTART_BASE_S, RESTART_CAP_S = 1.0, 120.0
+STEADY_S = 600.0
+"""A container that ran this long has recovered: its next failure is the first again."""
+CRASH_LOOP_AT = 5
+UNKNOWN_EXIT = 255
+
+
+class Unit(NamedTuple):
+    """One service, as far as deciding needs it."""
+
+    name: str
+    needs: tuple[tuple[str, str], ...] = ()  # (service, started | healthy | completed)
+    policy: str = "always"  # always | on-failure | no
+    max_restarts: int | None = None
+    stop_signal: str = "SIGTERM"
+    grace_s: float = 10.0
+
+
+class Past(NamedTuple):
+    """What is remembered of one service in the wanted revision."""
+
+    restarts: int = 0
+    failures: int = 0  # in a row
+    due: float = 0.0  # not started before
+    finished: int | None = None  # ended for good, with this exit code
+
+
+class Wanted(NamedTuple):
+    """One app: what shall be, and what the loop has under way."""
+
+    revision: str | None  # None: the app shall not be here
+    units: tuple[Unit, ...] = ()  # in start order
+    past: dict[str, Past] = {}
+    probed: frozenset[str] = frozenset()  # services whose probe has an opinion
+    healthy: frozenset[str] = frozenset()  # those for which it is good
+    leaving: dict[str, Unit] = {}  # how containers of other revisions are stopped
+    stopping: dict[str, float] = {}  # asked to stop; when its grace ends
+    busy: frozenset[str] = frozenset()  # a child process is at work on it
+    not_before: dict[str, float] = {}  # the last child failed; next try
+
+
+class Start(NamedTuple):
+    """Make and start it."""
+
+    service: str
+
+
+class Stop(NamedTuple):
+    """Ask it to end."""
+
+    service: str
+    signal: str
+    grace_s: float
+
+
+class Kill(NamedTuple):
+    """Its grace is over: end it and clear it away."""
+
+    service: str
+
+
+class Clear(NamedTuple):
+    """It ended and is not wanted any more: write that down, clear it away."""
+
+    service: str
+
+
+class Settle(NamedTuple):
+    """It ended although it is wanted: write that down, clear it away, see what its policy says."""
+
+    service: str
+
+
+class Wait(NamedTuple):
+    """Nothing to do for it now; `until` is None when only another event can change that."""
+
+    service: str
+    until: float | None
+    why: str
+
+
+Action = Start | Stop | Kill | Clear | Settle | Wait
+
+
+def supervise(observed: tuple[Seen, ...], wanted: Wanted, now: float) -> list[Action]:
+    """What to do now. `observed` holds the containers of this app only."""
+    units = {unit.name: unit for unit in wanted.units} if wanted.revision is not None else {}
+    seen = {one.service: one for one in observed}
+    foreign = {name for name, one in seen.items() if name not in units or one.revision != wanted.revision}
+    out = [_gate(action, wanted, now) for action in _leave(seen, foreign, wanted, now)]
+    for unit in units.values():
+        if unit.name in foreign:
+            continue
+        if (action := _serve(unit, seen, foreign, wanted, now)) is not None:
+            out.append(_gate(action, wanted, now))
+    return out
+
+
+def _gate(action: Action, wanted: Wanted, now: float) -> Action:
+    """Not while a child works on it, and not at once after one failed. Asking to stop needs no child."""
+    if action.service in wanted.busy:
+        return Wait(action.service, None, "is being worked on")
+    again = wanted.not_before.get(action.service, 0.0)
+    if now < again and not isinstance(action, Wait | Stop):
+        return Wait(action.service, again, "the last try failed")
+    return action
+
+
+def _leave(seen: dict[str, Seen], foreign: set[str], wanted: Wanted, now: float) -> list[Action]:
+    """What is not wanted goes: what nothing else that is leaving depends on first."""
+    running = {name for name in foreign if seen[name].pid is not None}
+    held = {
+        need
+        for name in running
+        for need, _ in wanted.leaving.get(name, Unit(name)).needs
+        if need in running and need != name
+    }
+    if held == running:
+        held = set()  # a circle; sealed revisions have none, but a stuck host would be worse
+    out: list[Action] = []
+    for name in sorted(foreign):
+        if name not in running:
+            out.append(Clear(name))
+        elif name in wanted.stopping:
+            until = wanted.stopping[name]
+            out.append(Kill(name) if now >= until else Wait(name, until, "has been asked to stop"))
+        elif name in held:
+            out.append(Wait(name, None, "what depends on it stops first"))
+        else:
+            unit = wanted.leaving.get(name, Unit(name))
+            out.append(Stop(name, unit.stop_signal, unit.grace_s))
+    return out
+
+
+def _serve(unit: Unit, seen: dict[str, Seen], foreign: set[str], wanted: Wanted, now: float) -> Action | None:
+    """One service of the wanted revision; None when it is as it should be."""
+    past = wanted.past.get(unit.name, Past())
+    one = seen.get(unit.name)
+    if one is not None:
+        return Settle(unit.name) if one.pid is None else None
+    if past.finished is not None:
+        return None
+    if foreign:
+        return Wait(unit.name, None, f"the earlier revision of {', '.join(sorted(foreign))} stops first")
+    if why := _blocked(unit, seen, wanted):
+        return Wait(unit.name, None, why)
+    if now < past.due:
+        return Wait(unit.name, past.due, f"restarts after {past.failures} failures in a row")
+    return Start(unit.name)
+
+
+def _blocked(unit: Unit, seen: dict[str, Seen], wanted: Wanted) -> str:
+    """Why its dependencies do not let it start, or ""."""
+    for need, condition in unit.needs:
+        finished = wanted.past.get(need, Past()).finished
+        runs = need in seen and seen[need].pid is not None
+        if finished not in (None, 0):
+            return f"{need}, which it needs, failed with exit code {finished}"
+        if condition == "completed" and finished is None:
+            return f"waits until {need} has completed"
+        if finished is None and not runs:
+            return f"waits until {need} has started"
+        if condition == "healthy" and runs and need in wanted.probed and need not in wanted.healthy:
+            return f"waits until {need} is healthy"
+    return ""
+
+
+def after_exit(unit: Unit, past: Past, *, exit_code: int | None, ran_s: float, now: float, chance: float) -> Past:
+    """What is remembered after its container ended by itself."""
+    code = UNKNOWN_EXIT if exit_code is None else exit_code
+    if code == 0 and unit.policy != "always":
+        return past._replace(failures=0, finished=0)
+    failures = 1 if ran_s >= STEADY_S else past.failures + 1
+    too_often = unit.max_restarts is not None and failures > unit.max_restarts
+    if unit.policy == "no" or too_often:
+        return past._replace(failures=failures, finished=code)
+    wait = backoff(failures, base=RESTART_BASE_S, cap=RESTART_CAP_S, chance=chance)
+    return Past(restarts=past.restarts + 1, failures=failures, due=now + wait)
+
+
+def after_failed_start(past: Past, *, retry: bool, now: float, chance: float) -> Past:
+    """What is remembered when it could not even be started. What trying cannot mend is tried seldom, not never."""
+    wait = backoff(past.failures + 1, base=RESTART_BASE_S, cap=RESTART_CAP_S, chance=chance)
+    return past._replace(failures=past.failures + 1, due=now + (wait if retry else STEADY_S))
+
+
+def proven(
+    observed: tuple[Seen, ...], wanted: Wanted, *, window_s: float, max_restarts: int, now: float, ticks_per_second: int
+) -> bool | float:
+    """Whether the wanted revision has run whole for its window; else when to look again (infinity: not by time alone)."""
+    seen = {one.service: one for one in observed}
+    if any(one.revision != wanted.revision for one in observed):
+        return float("inf")
+    if sum(past.restarts for past in wanted.past.values()) > max_restarts:
+        return float("inf")
+    youngest = 0.0
+    for unit in wanted.units:
+        one = seen.get(unit.name)
+        if one is not None and one.pid is not None and one.start_ticks is not None:
+            youngest = max(youngest, one.start_ticks / ticks_per_second)
+        elif wanted.past.get(unit.name, Past()).finished != 0:
+            return float("inf")
+    if any(name not in wanted.healthy for name in wanted.probed):
+        return float("inf")
+    return True if now >= youngest + window_s else youngest + window_s

@@ -1,0 +1,321 @@
+"""What a change of fleets does to every device. Pure: facts in, plan and intended states out.
+
+Rules. A device runs the union of the apps of all fleets that select it. Fleets that are not named stay as they are, but
+a device is always computed from all of them, so a change of labels that was never applied shows up here and is applied
+with the next change. Where a device's document changes, everything in it is judged, because the device would refuse the
+document as a whole; where it does not change, nothing is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fleet_protocol.documents.desired import DESIRED_TYPE, DesiredApp, DesiredState, Settings
+from fleet_protocol.documents.device import Refusal
+from fleet_protocol.documents.fleet import AppAt, AppChange, DevicePlan, FleetSpec, Plan, PlanRequest
+from fleet_protocol.documents.release import Release
+from fleet_protocol.wire import strict_json
+from fleet_protocol.wire.bounds import MAX_APPS_PER_DEVICE, MAX_DESIRED_BYTES, MAX_INTEGER
+from fleet_protocol.wire.errors import Exit, RoadsteadError
+from fleet_server.configuration import Configured, UnfitValueError, configured, uses_labels
+from fleet_server.selection import merged_settings, read_contact, selects
+
+MAX_REFUSALS = 100
+ENVELOPE_OVERHEAD = len(DESIRED_TYPE) + 64 + 96 + 128  # type, key id, longest signature in base64, field names
+DEFAULT_SETTINGS = Settings()
+AppId = tuple[str, str]
+
+
+class PlanRefusedError(RoadsteadError):
+    """A change that cannot be made."""
+
+    phase = "planning"
+    component = "plan"
+    code = "E0730"
+    exit_status = Exit.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFacts:
+    """One release that its app's role lists."""
+
+    release: Release
+    sha256: str
+    min_counter: int = 0
+    withdrawn: str | None = None  # the reason, "" included; None: it is not
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """One device, and what it was last told to run."""
+
+    device_id: str
+    labels: Mapping[str, str]
+    generation: int = 0
+    sha256: str | None = None
+    apps: tuple[DesiredApp, ...] = ()
+    settings: Settings = DEFAULT_SETTINGS
+    platform: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that a plan depends on, besides the change itself."""
+
+    fleets: Mapping[str, FleetSpec]
+    devices: tuple[DeviceFacts, ...]
+    releases: Mapping[AppId, ReleaseFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """What one device shall run."""
+
+    apps: tuple[DesiredApp, ...]
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """The plan for people, and what applying it would sign and keep."""
+
+    plan: Plan
+    fleets: Mapping[str, FleetSpec]
+    intended: Mapping[str, Intended]
+    values: Mapping[str, bytes]
+
+
+def compute(world: World, request: PlanRequest) -> Computed:
+    """The plan. With refusals in it, it cannot be applied."""
+    return _Planner(world, request).run()
+
+
+def world_hash(world: World, request: PlanRequest) -> str:
+    """SHA-256 over all that decides the plan."""
+    digest = hashlib.sha256(request.to_bytes())
+    for name in sorted(world.fleets):
+        digest.update(world.fleets[name].to_bytes())
+    for (app, version), facts in sorted(world.releases.items()):
+        digest.update(strict_json.dumps([app, version, facts.sha256, facts.min_counter, facts.withdrawn]))
+    for d in sorted(world.devices, key=lambda d: d.device_id):
+        digest.update(strict_json.dumps([d.device_id, dict(d.labels), d.generation, d.sha256, d.platform]))
+    return digest.hexdigest()
+
+
+@dataclass
+class _Planner:
+    """One computation. Many devices share fleets and so results; what is equal is computed once."""
+
+    world: World
+    request: PlanRequest
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    values: dict[str, bytes] = field(default_factory=dict)
+    shared: dict[tuple[str, str], DesiredApp] = field(default_factory=dict)
+    merged: dict[tuple[str, ...], Settings] = field(default_factory=dict)
+    sizes: dict[tuple[object, ...], int] = field(default_factory=dict)
+
+    def run(self) -> Computed:
+        fleets = self._fleets_after()
+        intended: dict[str, Intended] = {}
+        plans: list[DevicePlan] = []
+        for device in sorted(self.world.devices, key=lambda d: d.device_id):
+            chosen = [fleet for fleet in fleets.values() if selects(fleet, device.labels)]
+            state = self._intended(device, chosen)
+            if state is None:
+                continue
+            if _same(device, state):
+                continue
+            self._judge(device, state)
+            intended[device.device_id] = state
+            changes = tuple(self._changes(device, state))
+            plans.append(DevicePlan(device_id=device.device_id, generation=device.generation, changes=changes))
+        plan = Plan(
+            request=self.request,
+            world=world_hash(self.world, self.request),
+            devices=tuple(plans),
+            unchanged=len(self.world.devices) - len(plans),
+            refusals=tuple(self.refusals.values())[:MAX_REFUSALS],
+        )
+        return Computed(plan, fleets, intended, self.values)
+
+    # --- fleets
+
+    def _fleets_after(self) -> dict[str, FleetSpec]:
+        fleets = dict(self.world.fleets)
+        named: set[str] = set()
+        for fleet in self.request.fleets:
+            if fleet.name in named:
+                self._refuse("the fleet is named twice in one change", f"fleet {fleet.name}")
+            named.add(fleet.name)
+            fleets[fleet.name] = fleet
+            self._check_fleet(fleet)
+        for name in self.request.remove:
+            if name in named:
+                self._refuse("the fleet is both changed and removed", f"fleet {name}")
+            elif name not in self.world.fleets:
+                self._refuse("there is no such fleet to remove", f"fleet {name}")
+            fleets.pop(name, None)
+        return dict(sorted(fleets.items()))
+
+    def _check_fleet(self, fleet: FleetSpec) -> None:
+        """What can be said of a fleet whichever devices it selects."""
+        whom = f"fleet {fleet.name}"
+        apps = [at.app for at in fleet.run]
+        for app in sorted({a for a in apps if apps.count(a) > 1}):
+            self._refuse(f"app {app} is listed twice", whom)
+        for app in sorted(set(fleet.config) - set(apps)):
+            self._refuse(f"it configures app {app}, which it does not run", whom)
+        try:
+            read_contact(fleet.contact, {})
+        except ValueError as error:
+            self._refuse(str(error), whom)
+        for at in fleet.run:
+            facts = self._release(at, whom)
+            values = fleet.config.get(at.app, {})
+            for key in sorted(set(values) - set(facts.release.config) if facts else ()):
+                self._refuse(f"{key} is not declared by {at.app} {at.version}", whom)
+
+    def _release(self, at: AppAt, whom: str) -> ReleaseFacts | None:
+        facts = self.world.releases.get((at.app, at.version))
+        if facts is None:
+            known = sorted(version for app, version in self.world.releases if app == at.app)
+            told = f"; known are {', '.join(known[:8])}" if known else "; no release of this app is known"
+            self._refuse(f"there is no release {at.version} of app {at.app}{told}", whom)
+            return None
+        reason = _unusable(facts)
+        if reason:
+            self._refuse(f"{at.app} {at.version} {reason}", whom)
+        return facts
+
+    # --- devices
+
+    def _intended(self, device: DeviceFacts, chosen: list[FleetSpec]) -> Intended | None:
+        """What the fleets make of the device; None where they contradict each other or cannot be fulfilled."""
+        by_app: dict[str, FleetSpec] = {}
+        apps: dict[str, DesiredApp] = {}
+        for fleet in chosen:
+            for at in fleet.run:
+                other = by_app.setdefault(at.app, fleet)
+                if other is not fleet:
+                    self._refuse(
+                        f"fleets {other.name} and {fleet.name} both run app {at.app} on it",
+                        f"device {device.device_id}",
+                    )
+                    return None
+                app = self._app(device, fleet, at)
+                if app is None:
+                    return None
+                apps[at.app] = app
+        if len(apps) > MAX_APPS_PER_DEVICE:
+            self._refuse(f"{len(apps)} apps, at most {MAX_APPS_PER_DEVICE} fit", f"device {device.device_id}")
+            return None
+        names = tuple(fleet.name for fleet in chosen)
+        if names not in self.merged:
+            self.merged[names] = merged_settings(chosen)
+        return Intended(tuple(apps[name] for name in sorted(apps)), self.merged[names])
+
+    def _app(self, device: DeviceFacts, fleet: FleetSpec, at: AppAt) -> DesiredApp | None:
+        facts = self.world.releases.get((at.app, at.version))
+        if facts is None:
+            # A fleet of old whose release its role no longer lists: what the device has of it stays as it is.
+            kept = [app for app in device.apps if (app.app, app.release) == (at.app, at.version)]
+            if kept:
+                return kept[0]
+            self._refuse(f"there is no release {at.version} of app {at.app}", f"fleet {fleet.name}")
+            return None
+        values = fleet.config.get(at.app, {})
+        if (fleet.name, at.app) in self.shared:
+            return self.shared[fleet.name, at.app]
+        labelled = uses_labels(values)
+        try:
+            made: Configured = configured(facts.release, values, device.labels)
+        except UnfitValueError as error:
+            where = f"device {device.device_id}" if labelled else f"fleet {fleet.name}"
+            self._refuse(f"app {at.app}: {error}", where)
+            return None
+        self.values.update(made.large)
+        app = DesiredApp(app=at.app, release=at.version, sha256=facts.sha256, config=dict(made.values))
+        if not labelled:
+            self.shared[fleet.name, at.app] = app
+        return app
+
+    def _judge(self, device: DeviceFacts, state: Intended) -> None:
+        whom = f"device {device.device_id}"
+        for app in state.apps:
+            facts = self.world.releases.get((app.app, app.release))
+            if facts is None or facts.sha256 != app.sha256:
+                self._refuse(
+                    f"app {app.app} {app.release} is no longer listed by its role, so the device would refuse it", whom
+                )
+                continue
+            reason = _unusable(facts)
+            if reason:
+                self._refuse(f"app {app.app} {app.release} {reason}", whom)
+            missing = [s.name for s in facts.release.services if device.platform and device.platform not in s.images]
+            if missing:
+                self._refuse(f"app {app.app} {app.release}: {missing[0]} has no image for {device.platform}", whom)
+        size = self._envelope_size(state)
+        if size > MAX_DESIRED_BYTES:
+            self._refuse(f"its desired state would have {size} bytes, at most {MAX_DESIRED_BYTES} are allowed", whom)
+
+    def _envelope_size(self, state: Intended) -> int:
+        """An upper bound: with the longest name and the largest numbers that there can be."""
+        key = (tuple(id(app) for app in state.apps), id(state.settings))
+        if key not in self.sizes:
+            longest = DesiredState(
+                device_id="x" * 48,
+                generation=MAX_INTEGER,
+                issued_at=MAX_INTEGER,
+                expires=MAX_INTEGER,
+                apps=state.apps,
+                settings=state.settings,
+            )
+            payload = len(strict_json.dumps(longest.model_dump(mode="json", exclude_none=True, by_alias=True)))
+            self.sizes[key] = (payload + 2) // 3 * 4 + ENVELOPE_OVERHEAD
+        return self.sizes[key]
+
+    def _changes(self, device: DeviceFacts, state: Intended) -> Iterable[AppChange]:
+        before = {app.app: app for app in device.apps}
+        after = {app.app: app for app in state.apps}
+        for name in sorted(before.keys() | after.keys()):
+            old, new = before.get(name), after.get(name)
+            if old == new:
+                continue
+            yield AppChange(
+                app=name,
+                before=old.release if old else None,
+                after=new.release if new else None,
+                config_changed=old is not None and new is not None and old.config != new.config,
+                download_bytes=self._download(device, new) if new and (old is None or old.sha256 != new.sha256) else 0,
+            )
+
+    def _download(self, device: DeviceFacts, app: DesiredApp) -> int:
+        """What the images weigh, as if nothing were there yet; of the heaviest platform where it is not known."""
+        facts = self.world.releases.get((app.app, app.release))
+        total = 0
+        for service in facts.release.services if facts else ():
+            known = service.images.get(device.platform or "")
+            total += known.download_bytes if known else max(i.download_bytes for i in service.images.values())
+        return min(total, MAX_INTEGER)
+
+    def _refuse(self, reason: str, element: str) -> None:
+        error = PlanRefusedError(reason, element=element)
+        if len(self.refusals) < MAX_REFUSALS:
+            self.refusals.setdefault(error.sentence(), Refusal.model_validate(error.as_dict()))
+
+
+def _unusable(facts: ReleaseFacts) -> str | None:
+    if facts.withdrawn is not None:
+        return "was withdrawn by its signers" + (f": {facts.withdrawn}" if facts.withdrawn else "")
+    if facts.release.release_counter < facts.min_counter:
+        return f"has counter {facts.release.release_counter}, below the security floor {facts.min_counter} of its app"
+    return None
+
+
+def _same(device: DeviceFacts, state: Intended) -> bool:
+    if device.generation == 0:
+        # A device that was never told anything and is in no fleet needs no document.
+        return not state.apps
+    return device.apps == state.apps and device.settings == state.settings

@@ -1,0 +1,50 @@
+"""A container that writes all it can: to its root, to its temporary directories, to its log."""
+
+from __future__ import annotations
+
+import os
+
+from runtime_support import LIMITS, World, wait_for
+
+from edge_daemon.sealed import LimitValues
+
+
+def test_threat_52_a_read_only_root_takes_nothing(host: World) -> None:
+    spec = host.app(
+        "evil", host.service("evil", "w", ["/bin/sh", "-c", "echo x > /file; echo $?; touch /etc/x; echo $?"])
+    )["w"]
+    host.runtime.start(spec)
+    host.ended("evil", "w")
+    assert host.log("evil", "w").count("Read-only file system") == 2
+
+
+def test_threat_52_a_writable_root_is_bounded_in_bytes_and_files_and_gone_after_removal(host: World) -> None:
+    flood = (
+        "i=0; while touch /f$i 2>/dev/null; do i=$((i+1)); [ $i -gt 20000 ] && break; done; echo files $i; sleep 1000"
+    )
+    service = host.service("evil", "w", ["/bin/sh", "-c", flood], read_only=False, limits={
+        "memory_bytes": 128 << 20, "cpu_millis": 1000, "cpu_weight": 100, "pids": 32, "nofile": 256,
+    })  # fmt: skip
+    free_before = os.statvfs(host.base).f_ffree
+    host.runtime.start(host.app("evil", service)["w"])
+    said = host.says("evil", "w", "files", 60)
+    assert int(said.split()[-1]) <= 8192
+    assert free_before - os.statvfs(host.base).f_ffree < 500
+    host.runtime.remove("evil", "w")
+    assert not host.layout.container("evil", "w").exists()
+
+
+def test_threat_52_temporary_directories_are_sized(host: World) -> None:
+    fill = ["/bin/sh", "-c", "for d in /tmp /run /dev/shm; do dd if=/dev/zero of=$d/x bs=1M count=50; rm $d/x; done"]
+    limits: LimitValues = {**LIMITS, "memory_bytes": 128 << 20}
+    host.runtime.start(host.app("evil", host.service("evil", "w", fill, limits=limits))["w"])
+    host.ended("evil", "w")
+    assert host.log("evil", "w").count("No space left on device") == 3
+
+
+def test_threat_52_endless_output_stays_within_the_logs_room(host: World) -> None:
+    spec = host.app("evil", host.service("evil", "w", ["/bin/yes", "all work and no play makes jack a dull boy"]))["w"]
+    host.runtime.start(spec)
+    log = host.layout.logs / "evil" / "w"
+    wait_for(lambda: (host.runtime.usage("evil", "w").cpu_usec or 0) > 50_000, 20, "much output")
+    assert sum(f.stat().st_size for f in log.iterdir()) <= 64 * 1024 + 8192
