@@ -8,14 +8,15 @@ from pathlib import Path
 PLATFORM = {"x86_64": "linux/amd64", "aarch64": "linux/arm64", "armv7l": "linux/arm/v7"}[platform.machine()]
 
 WEB = """#!/bin/sh
-mkdir -p /tmp/www
+busybox mkdir -p /tmp/www
 echo "${GREETING:-hello} from ${SITE:-nowhere}" > /tmp/www/index.html
 exec busybox httpd -f -p 8080 -h /tmp/www
 """
 VISITOR = """#!/bin/sh
 while :; do
-    busybox wget -q -T 2 -O /dev/null "$TARGET" && echo "$(date -u +%T) $TARGET is well" || echo "$(date -u +%T) $TARGET is away"
-    sleep 10
+    busybox timeout 3 busybox wget -q -O /dev/null "$TARGET" && said=well || said=away
+    echo "$(busybox date -u +%T) $TARGET is $said"
+    busybox sleep 10
 done
 """
 

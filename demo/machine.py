@@ -53,7 +53,7 @@ def run(*command: str, check: bool = True, timeout: float = 60) -> str:
 
 
 def make_networks() -> None:
-    """A hub with one bridge, and one namespace for each host, joined by veth pairs. Nothing appears on the machine's own."""
+    """A hub with one bridge, and a namespace for each host, joined by veth pairs. The machine's own stays as it is."""
     (RUN / "netns").mkdir(parents=True, exist_ok=True)
     for name in ("hub", *EDGES):
         netns(name).touch()

@@ -272,7 +272,7 @@ def visit() -> str:
 def page(edge: str) -> str:
     """What the host's web service answers; empty when it does not."""
     url = f"http://{machine.edge_address(edge)}:8080/"
-    return run(*inside("hub", "/bin/busybox", "wget", "-q", "-T", "2", "-O", "-", url), check=False).strip()
+    return run(*inside("hub", "timeout", "3", "/bin/busybox", "wget", "-q", "-O", "-", url), check=False).strip()
 
 
 def what_next() -> str:

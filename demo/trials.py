@@ -73,7 +73,8 @@ def _complete(edge: str) -> bool:
 
 
 def _seqs(edge: str) -> list[int]:
-    return [e["seq"] for e in json.loads(fleet("get", "events", "--device", edge, "--limit", "1000", "-o", "json"))["items"]]
+    text = fleet("get", "events", "--device", edge, "--limit", "1000", "-o", "json")
+    return [event["seq"] for event in json.loads(text)["items"]]
 
 
 def _spool_empty(edge: str) -> bool:

@@ -27,7 +27,7 @@ class NoRoomError(ServerError):
     """The disk is nearly full."""
 
     phase = "storing an image"
-    code = "E0750"
+    code = "E0950"
     status = 507
 
 

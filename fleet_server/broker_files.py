@@ -21,12 +21,12 @@ log = logging.getLogger("roadstead.broker")
 def broker_directory(layout: Layout, config: ServerConfig, authority: DeviceCa) -> BrokerDirectory:
     """The directory of the broker that this server feeds. It listens on `broker`'s address, or on all for a name."""
     try:
-        listen = str(ipaddress.ip_address(config.broker_host))
+        listen = str(ipaddress.ip_address(config.broker_here[0]))
     except ValueError:
         listen = "0.0.0.0"  # noqa: S104 (mutual TLS guards it)
     names = tuple(dict.fromkeys((config.broker_host, *config.names)))
     run_as = BROKER_USER if os.geteuid() == 0 else None
-    return BrokerDirectory(layout.broker, authority, BrokerSettings(listen, config.broker_port, names, run_as))
+    return BrokerDirectory(layout.broker, authority, BrokerSettings(listen, config.broker_here[1], names, run_as))
 
 
 class IdentityFeed:

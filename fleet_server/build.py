@@ -54,9 +54,7 @@ def build(layout: Layout) -> Server:
     director = Director(store, keys.director, catalogue.facts, queue.put)
     intake = Intake(store, queue, director.overtake)
     broker = broker_directory(layout, config, authority)
-    access = BrokerAccess(
-        config.broker_host, config.broker_port, layout.broker / "ca.pem", broker.server_certificate, broker.server_key
-    )
+    access = BrokerAccess(*config.broker_here, layout.broker / "ca.pem", broker.server_certificate, broker.server_key)
     link = Link(access, intake, queue, store.desired_rows, lambda: list(store.desired_rows()))
     nonces = Nonces()
 
@@ -81,7 +79,7 @@ def build(layout: Layout) -> Server:
     services = Services(
         store=store,
         keys=keys,
-        ca_pem=authority.pem,
+        authority=authority,
         desk=EnrolmentDesk(store, authority, nonces, offer, identities_changed),
         director=director,
         repository=repository,

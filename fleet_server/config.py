@@ -77,15 +77,27 @@ class ServerConfig:
     listen_port: int
     broker_host: str
     broker_port: int
+    broker_listen: tuple[str, int] | None = None  # where the broker listens and this server reaches it, if elsewhere
+
+    @property
+    def broker_here(self) -> tuple[str, int]:
+        """Where this server connects."""
+        return self.broker_listen or (self.broker_host, self.broker_port)
 
     def to_toml(self) -> str:
         """The file's text. JSON strings and arrays of strings are TOML as well."""
+        here = ":".join(map(str, self.broker_listen)) if self.broker_listen else ""
         return (
             "# Written by fleet-server init. A change takes effect when the server is started again.\n"
             f"names = {json.dumps(list(self.names))}\n"
             f"url = {json.dumps(self.url)}  # as devices and operators reach it\n"
             f"listen = {json.dumps(f'{self.listen_host}:{self.listen_port}')}\n"
-            f"broker = {json.dumps(f'{self.broker_host}:{self.broker_port}')}  # as devices and the server reach it\n"
+            f"broker = {json.dumps(f'{self.broker_host}:{self.broker_port}')}  # as devices reach it\n"
+            + (
+                f"broker_listen = {json.dumps(here)}  # where it listens, and as the server reaches it\n"
+                if here
+                else ""
+            )
         )
 
 
@@ -97,7 +109,7 @@ def load_config(layout: Layout) -> ServerConfig:
         raise SetupError("there is no server here", element=str(layout.base), hint="fleet-server init") from error
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SetupError(str(error), element=str(layout.config)) from error
-    unknown = set(value) - {"names", "url", "listen", "broker"}
+    unknown = set(value) - {"names", "url", "listen", "broker", "broker_listen"}
     if unknown:
         raise SetupError(f"unknown key {min(unknown)!r}", element=str(layout.config))
     names, url = value.get("names"), value.get("url")
@@ -106,7 +118,8 @@ def load_config(layout: Layout) -> ServerConfig:
     if not isinstance(url, str) or not url.startswith("https://"):
         raise SetupError("url wants https://NAME:PORT", element=str(layout.config))
     listen, broker = host_port(value.get("listen"), "listen"), host_port(value.get("broker"), "broker")
-    return ServerConfig(tuple(names), url.rstrip("/"), *listen, *broker)
+    here = host_port(value["broker_listen"], "broker_listen") if "broker_listen" in value else None
+    return ServerConfig(tuple(names), url.rstrip("/"), *listen, *broker, here)
 
 
 def host_port(text: object, what: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ class ServerError(RoadsteadError):
 
     phase = "serving a request"
     component = "fleet-server"
-    code = "E0700"
+    code = "E0900"
     status = 500
 
     def __init__(self, reason: str, *, element: str = "", retry: bool = False, hint: str = "") -> None:
@@ -21,7 +21,7 @@ class ServerError(RoadsteadError):
 class BadRequestError(ServerError):
     """What was sent does not make sense."""
 
-    code = "E0701"
+    code = "E0901"
     status = 400
     exit_status = Exit.USAGE
 
@@ -29,7 +29,7 @@ class BadRequestError(ServerError):
 class NotSignedInError(ServerError):
     """Nobody we know: no token, or one that is not valid (any more)."""
 
-    code = "E0702"
+    code = "E0902"
     status = 401
     exit_status = Exit.NOT_ALLOWED
 
@@ -37,7 +37,7 @@ class NotSignedInError(ServerError):
 class NotAllowedError(ServerError):
     """Somebody we know, who may not do this."""
 
-    code = "E0703"
+    code = "E0903"
     status = 403
     exit_status = Exit.NOT_ALLOWED
 
@@ -45,7 +45,7 @@ class NotAllowedError(ServerError):
 class NotFoundError(ServerError):
     """There is no such thing."""
 
-    code = "E0704"
+    code = "E0904"
     status = 404
     exit_status = Exit.NOT_FOUND
 
@@ -53,7 +53,7 @@ class NotFoundError(ServerError):
 class ConflictError(ServerError):
     """The world moved since the caller looked."""
 
-    code = "E0705"
+    code = "E0905"
     status = 409
     exit_status = Exit.CONFLICT
 
@@ -61,28 +61,28 @@ class ConflictError(ServerError):
 class TooLargeError(ServerError):
     """More bytes than are allowed here."""
 
-    code = "E0706"
+    code = "E0906"
     status = 413
 
 
 class RangeError(ServerError):
     """The bytes asked for, or offered, are not where the other side thinks."""
 
-    code = "E0707"
+    code = "E0907"
     status = 416
 
 
 class RefusedError(ServerError):
     """Understood, and refused for what it says."""
 
-    code = "E0708"
+    code = "E0908"
     status = 422
 
 
 class TooManyRequestsError(ServerError):
     """Slow down."""
 
-    code = "E0709"
+    code = "E0909"
     status = 429
 
 
@@ -91,20 +91,20 @@ class StoreError(ServerError):
 
     phase = "using the store"
     component = "store"
-    code = "E0710"
+    code = "E0910"
 
 
 class ReadOnlyError(StoreError):
     """A write while writes are refused: the caller promised to change nothing."""
 
-    code = "E0711"
+    code = "E0911"
 
 
 class SetupError(ServerError):
     """The server directory or its configuration is not usable."""
 
     phase = "setting the server up"
-    code = "E0720"
+    code = "E0920"
     exit_status = Exit.USAGE
 
 

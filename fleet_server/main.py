@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"  try: {error.hint}", file=sys.stderr)
         return int(error.exit_status)
     except OSError as error:
-        print(f"error[E0700] {error}", file=sys.stderr)
+        print(f"error[E0900] {error}", file=sys.stderr)
         return int(Exit.OTHER)
 
 
@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--listen", default="127.0.0.1:8443", help="HTTPS address (default: %(default)s)")
     init.add_argument("--url", help="how devices and operators reach it (default: https://NAME:PORT)")
     init.add_argument("--broker", help="HOST:PORT of the broker as devices reach it (default: NAME:8883)")
+    init.add_argument(
+        "--broker-listen", help="HOST:PORT where it listens, if devices reach it by another address (NAT)"
+    )
     init.set_defaults(call=_init)
 
     run = verbs.add_parser("run", help="serve")
@@ -82,7 +85,8 @@ def _init(options: argparse.Namespace) -> int:
             names = (*names, address)
     broker = host_port(options.broker or f"{_bracketed(names[0])}:8883", "--broker")
     url = (options.url or f"https://{_bracketed(names[0])}:{port}").rstrip("/")
-    config = ServerConfig(names, url, host, port, *broker)
+    here = host_port(options.broker_listen, "--broker-listen") if options.broker_listen else None
+    config = ServerConfig(names, url, host, port, *broker, here)
     layout = Layout(options.dir.absolute())
     init(layout, config, int(time.time()))
     print(next_steps(layout, config))

@@ -33,7 +33,7 @@ class PlanRefusedError(RoadsteadError):
 
     phase = "planning"
     component = "plan"
-    code = "E0730"
+    code = "E0930"
     exit_status = Exit.OTHER
 
 

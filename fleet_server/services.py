@@ -14,6 +14,7 @@ from fleet_server.director import Director
 from fleet_server.sessions import Sessions
 from fleet_server.store.api import Store
 from fleet_server.store.records import AuditEntry
+from provisioning.authority.ca import DeviceCa
 from provisioning.authority.enrolment import EnrolmentDesk
 from provisioning.authority.nonces import Nonces
 from provisioning.authority.ratelimit import RateLimit
@@ -43,7 +44,7 @@ class Services:
 
     store: Store
     keys: Keys
-    ca_pem: str
+    authority: DeviceCa
     desk: EnrolmentDesk
     director: Director
     repository: Repository

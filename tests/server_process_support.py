@@ -1,4 +1,4 @@
-"""A real server: `fleet-server run` and mosquitto as processes, HTTPS and MQTT over TLS, and small devices against them."""
+"""A real server: `fleet-server run` and mosquitto as processes, HTTPS and MQTT over TLS, and small devices."""
 
 from __future__ import annotations
 

@@ -89,7 +89,9 @@ class Desired:
         if not payload:
             return
         if len(payload) > MAX_DESIRED_BYTES:
-            error = KeeperError(f"it has {len(payload)} bytes, at most {MAX_DESIRED_BYTES} are allowed", element="desired state")
+            error = KeeperError(
+                f"it has {len(payload)} bytes, at most {MAX_DESIRED_BYTES} are allowed", element="desired state"
+            )
             error.phase = "receiving"
             self._acceptor.document_refused(error.as_dict(), None)
             return
@@ -163,7 +165,11 @@ class Desired:
         child, self._child = self._child, None
         outcome = self._outcome
         if outcome is None:
-            words = "it stopped answering and was ended" if child and child.ended_by_us else f"it ended with status {status}"
+            words = (
+                "it stopped answering and was ended"
+                if child and child.ended_by_us
+                else f"it ended with status {status}"
+            )
             error = KeeperError(f"{words}, without an outcome", element="desired state", retry=True)
             error.phase, error.component = "preparing", "prepare"
             self._crashed(error)
@@ -275,7 +281,6 @@ class Desired:
             os.kill(holder, number)
 
 
-
 def _generation(done: Document | None) -> int | None:
     return done.claim.generation if done is not None and done.claim is not None else None
 
@@ -285,7 +290,12 @@ def _holder(lock: os.stat_result) -> int:
     with open("/proc/locks", encoding="ascii") as file:
         for line in file:
             fields = line.split()
-            if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5].endswith(f":{lock.st_ino}") and fields[4].isdigit():
+            if (
+                len(fields) >= 6
+                and fields[1] == "FLOCK"
+                and fields[5].endswith(f":{lock.st_ino}")
+                and fields[4].isdigit()
+            ):
                 return int(fields[4])
     return 0
 

@@ -101,7 +101,9 @@ class Dial:
         except RoadsteadError as error:
             self.error = error
         except ssl.SSLCertVerificationError as error:
-            self.error = UntrustedPeerError(f"the broker's certificate is not accepted: {error.verify_message}", element=host)
+            self.error = UntrustedPeerError(
+                f"the broker's certificate is not accepted: {error.verify_message}", element=host
+            )
         except (OSError, ValueError) as error:
             words = error.strerror if isinstance(error, OSError) else None
             self.error = UnreachableError(words or str(error) or "no answer", element=f"{host}:{port}", retry=True)

@@ -15,6 +15,7 @@ from edge_daemon.keeper.records import AppRow, Records, ServiceRow
 from edge_daemon.keeper.supervise import CRASH_LOOP_AT, Past
 from edge_daemon.sealed import Revision
 
+
 class Journal:
     """Events and records of one keeper."""
 

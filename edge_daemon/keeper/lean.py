@@ -21,8 +21,10 @@ else:
     finally:
         del sys.modules[_NAME]
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.enums import CallbackAPIVersion  # noqa: E402  only now
+from paho.mqtt.packettypes import PacketTypes  # noqa: E402
+from paho.mqtt.properties import Properties  # noqa: E402
+from paho.mqtt.reasoncodes import ReasonCode  # noqa: E402
+from paho.mqtt.subscribeoptions import SubscribeOptions  # noqa: E402
 
-__all__ = ["PacketTypes", "Properties", "ReasonCode", "mqtt"]
+__all__ = ["CallbackAPIVersion", "PacketTypes", "Properties", "ReasonCode", "SubscribeOptions", "mqtt"]

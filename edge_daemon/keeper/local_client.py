@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,8 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> dict
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         try:
-            sock.connect(path)
+            with short_path(path) as address:
+                sock.connect(address)
             sock.sendall(json.dumps(request).encode() + b"\n")
             data = _all(sock)
         except PermissionError as error:
@@ -45,6 +49,19 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> dict
         kind = NotAllowedError if failed.get("code") == NotAllowedError.code else AskError
         raise kind(str(failed.get("reason")), element=str(failed.get("element") or ""))
     return answer
+
+
+@contextmanager
+def short_path(path: str) -> Iterator[str]:
+    """The same file under a name that fits into a socket's address (108 bytes), however deep the directory is."""
+    if len(os.fsencode(path)) < 100:
+        yield path
+        return
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+    finally:
+        os.close(folder)
 
 
 def _all(sock: socket.socket) -> bytes:

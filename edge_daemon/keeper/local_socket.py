@@ -15,6 +15,7 @@ from typing import Any
 
 from edge_daemon.keeper.clock import NEVER
 from edge_daemon.keeper.errors import AskError, NotAllowedError
+from edge_daemon.keeper.local_client import short_path
 from edge_daemon.keeper.reactor import WRITE, Reactor
 from edge_daemon.layout import Layout
 from fleet_protocol.wire.errors import RoadsteadError
@@ -31,6 +32,7 @@ class Peer:
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.sock = sock
+        self.allowed = _uid(sock) in (0, os.geteuid())
         self.deadline = deadline
         self.request = b""
         self.answer = b""
@@ -50,7 +52,8 @@ class LocalSocket:
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         before = os.umask(0o177)  # it must never exist with a wider mode
         try:
-            self._listening.bind(self._path)
+            with short_path(self._path) as address:
+                self._listening.bind(address)
         except BaseException:
             self._listening.close()
             raise
@@ -84,9 +87,6 @@ class LocalSocket:
             self._drop(min(self._peers.values(), key=lambda p: p.deadline))
         peer = Peer(sock, self._now() + PATIENCE_S)
         self._peers[sock.fileno()] = peer
-        if _uid(sock) not in (0, os.geteuid()):
-            self._respond(peer, {"failed": NotAllowedError("only root may ask").as_dict()})
-            return
         self._reactor.watch(sock.fileno(), lambda _mask: self._read(peer))
 
     def _read(self, peer: Peer) -> None:
@@ -103,9 +103,11 @@ class LocalSocket:
                 self._drop(peer)
             return
         try:
+            if not peer.allowed:
+                raise NotAllowedError("only root may ask")
             asked = json.loads(line)
             if not isinstance(asked, dict):
-                raise AskError("a question is a JSON object")  # noqa: TRY301
+                raise AskError("a question is a JSON object")
             answer = self._answer(asked)
         except (ValueError, RecursionError):
             answer = {"failed": AskError("a question is a JSON object").as_dict()}
@@ -140,5 +142,3 @@ class LocalSocket:
 def _uid(sock: socket.socket) -> int:
     _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     return int(uid)
-
-

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from edge_daemon.keeper.children import Children
@@ -247,7 +248,7 @@ class Supervisor:
 
     def _spawn(self, key: Key, verb: str, command: list[str], now: float) -> None:
         last: list[bytes] = []
-        revision = plan.revision if (plan := self.plans.get(key[0])) is not None else None
+        revision = running.revision if (running := self.plans.get(key[0])) is not None else None
 
         def heard(line: bytes) -> None:
             last[:] = [line]
@@ -347,9 +348,9 @@ class Supervisor:
                     self._look_at.append(boottime() + AFTER_END[-1])
                     continue
                 self._handles[key] = (pid, descriptor)
-                self._reactor.watch(descriptor, lambda _mask, key=key: self._end(key))
+                self._reactor.watch(descriptor, partial(self._end, key))
 
-    def _end(self, key: Key) -> None:
+    def _end(self, key: Key, _mask: int) -> None:
         self._unwatch(key)
         now = boottime()
         self._look_at += [now, *(now + after for after in AFTER_END)]

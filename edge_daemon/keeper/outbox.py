@@ -73,7 +73,14 @@ class Outbox:
         return int(self._unsent) + self.last_seq - self.through
 
     def add(
-        self, at: int, kind: str, text: str, *, severity: str = "info", app: str | None = None, service: str | None = None
+        self,
+        at: int,
+        kind: str,
+        text: str,
+        *,
+        severity: str = "info",
+        app: str | None = None,
+        service: str | None = None,
     ) -> None:
         """Keep one event. Durable when this returns, or when the transaction around it ends."""
         with self._db.transaction():
@@ -132,7 +139,8 @@ class Outbox:
             self._db.put("through", str(through))
             # What the server has is kept a while for `edge-daemon events`, and only the newest of it.
             self._db.connection.execute(
-                "DELETE FROM events WHERE seq <= ? AND id <= (SELECT max(id) FROM events) - ?", (through, KEPT_FOR_LOOKING)
+                "DELETE FROM events WHERE seq <= ? AND id <= (SELECT max(id) FROM events) - ?",
+                (through, KEPT_FOR_LOOKING),
             )
         self.through = through
         return True

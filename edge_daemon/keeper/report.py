@@ -85,7 +85,9 @@ def reported_app(
 
 def _service(name: str, state: str, view: View, row: ServiceRow | None, read: Readings) -> dict[str, Any]:
     seen = view.seen.get(name)
-    image = next((s["image"] for s in view.plan.sealed["services"] if s["name"] == name), "") if view.plan.sealed else ""
+    image = (
+        next((s["image"] for s in view.plan.sealed["services"] if s["name"] == name), "") if view.plan.sealed else ""
+    )
     out: dict[str, Any] = {
         "name": name,
         "state": state,

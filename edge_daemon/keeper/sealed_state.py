@@ -65,17 +65,18 @@ def read_revision(layout: Layout, app: str, revision: str, seal: str | None) -> 
     value = _object(data, REVISION_SCHEMA, what)
     if value.get("app") != app or value.get("revision") != revision:
         raise StateError("revision.json names another app or revision", element=what)
-    for key, kind in (("release", str), ("health_window_s", int), ("max_restarts", int)):
-        _wants(value, key, kind, what)
+    _wants(value, "release", str, what)
+    _wants(value, "health_window_s", int, what)
+    _wants(value, "max_restarts", int, what)
     services = _wants(value, "services", list, what)
     names = [_wants(service, "name", str, what) for service in services]
     if sorted(_wants(value, "start_order", list, what)) != sorted(names):
         raise StateError("the start order does not name each service once", element=what)
     for service in services:
-        for key, kind in (
-            ("image", str), ("depends_on", dict), ("restart_policy", str), ("stop_signal", str), ("stop_grace_s", int)
-        ):  # fmt: skip
-            _wants(service, key, kind, what)
+        _wants(service, "depends_on", dict, what)
+        _wants(service, "stop_grace_s", int, what)
+        for key in ("image", "restart_policy", "stop_signal"):
+            _wants(service, key, str, what)
     return cast("Revision", value)
 
 

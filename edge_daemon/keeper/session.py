@@ -13,7 +13,14 @@ from typing import NamedTuple, Protocol
 
 from edge_daemon.keeper.clock import NEVER, boottime, full_jitter
 from edge_daemon.keeper.dial import Dial
-from edge_daemon.keeper.lean import PacketTypes, Properties, ReasonCode, mqtt
+from edge_daemon.keeper.lean import (
+    CallbackAPIVersion,
+    PacketTypes,
+    Properties,
+    ReasonCode,
+    SubscribeOptions,
+    mqtt,
+)
 from edge_daemon.keeper.reactor import READ, WRITE, Reactor
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Identity
@@ -73,7 +80,7 @@ class Client(mqtt.Client):
 
 
 def _connect_properties() -> Properties:
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = 0
     properties.MaximumPacketSize = MAX_PACKET
     properties.ReceiveMaximum = 20
@@ -181,9 +188,7 @@ class Session:
     # -- connecting
 
     def _adopt(self, sock: ssl.SSLSocket, now: float) -> None:
-        client = Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id=self._identity["device_id"], protocol=mqtt.MQTTv5
-        )
+        client = Client(CallbackAPIVersion.VERSION2, client_id=self._identity["device_id"], protocol=mqtt.MQTTv5)
         client.max_queued_messages_set(64)
         client.will_set(self._topics[Channel.PRESENCE], self._offline, qos=1, retain=True)
         client.on_connect = self._on_connect
@@ -203,7 +208,7 @@ class Session:
         if code.is_failure:
             self._lost(f"the broker refused the connection: {code.getName()}")
             return
-        client.subscribe([(self._topics[c], mqtt.SubscribeOptions(qos=1)) for c in TO_DEVICE])
+        client.subscribe([(self._topics[c], SubscribeOptions(qos=1)) for c in TO_DEVICE])
 
     def _on_subscribe(
         self,
@@ -225,7 +230,7 @@ class Session:
         if parsed is None or parsed[0] != self._identity["device_id"] or parsed[1] not in TO_DEVICE:
             return
         pairs = getattr(message.properties, "UserProperty", None) or []
-        self._listener.session_message(parsed[1], message.payload, pairs)
+        self._listener.session_message(parsed[1], bytes(message.payload), pairs)
 
     def _on_publish(
         self, _client: mqtt.Client, _data: object, mid: int, code: ReasonCode, _properties: Properties
@@ -312,4 +317,3 @@ class Session:
         self._dial_at = now + full_jitter(self._failures, base=RETRY_BASE_S, cap=RETRY_CAP_S, chance=self._chance())
         self._failures += 1
         self._listener.session_down(why)
-

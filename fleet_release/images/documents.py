@@ -52,7 +52,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One line of an index; the platform is None for what is not an image for some machine."""
+    """One line of an index. `platform` is None where nothing is said, and "" for what is no image of a machine."""
 
     descriptor: Descriptor
     platform: str | None
@@ -165,7 +165,7 @@ def _index(fields: dict[str, Any], where: str) -> tuple[IndexEntry, ...]:
     for i, entry in enumerate(listed):
         descriptor = _descriptor(entry, f"manifest {i}", where)
         platform = entry.get("platform")
-        out.append(IndexEntry(descriptor, _platform(platform) if isinstance(platform, dict) else None))
+        out.append(IndexEntry(descriptor, (_platform(platform) or "") if isinstance(platform, dict) else None))
     return tuple(out)
 
 

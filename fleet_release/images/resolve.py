@@ -97,8 +97,8 @@ class ResolvableImage:
             self._follow(entry, depth)
 
     def _follow(self, entry: IndexEntry, depth: int) -> None:
-        if entry.descriptor.media_type in MANIFESTS and entry.platform is None and depth > 0:
-            return  # attestations and the like stand in an image's index without a platform
+        if entry.platform == "":
+            return  # attestations stand in an image's index for an unknown platform
         if entry.descriptor.media_type not in (*MANIFESTS, *INDEXES):
             return
         try:

@@ -25,11 +25,13 @@ from fleet_protocol.trust.keys import PublicKey
 from fleet_protocol.wire.bounds import SHA256_PATTERN, matches
 from fleet_server.errors import NotFoundError, NotSignedInError
 from fleet_server.http.answers import JSON, answer, document, in_thread, said, services, takes
-from fleet_server.http.auth import Device, Slowly
+from fleet_server.http.auth import Caller, Device, Slowly
 from fleet_server.services import Services
 from fleet_server.sessions import LIFE_S
 from fleet_server.version import VERSION
 from provisioning import proof
+from provisioning.authority.renewal import renew
+from provisioning.renewal import RenewAnswer, RenewRequest
 
 SESSION = "session"
 router = APIRouter(tags=["device"])
@@ -44,7 +46,7 @@ async def healthz() -> Response:
 @router.get("/v1/ca", dependencies=[Slowly])
 async def ca(request: Request) -> Response:
     """The CA's certificate; compare its SHA-256 with a pin before you trust it."""
-    return Response(services(request).ca_pem, media_type="application/x-pem-file")
+    return Response(services(request).authority.pem, media_type="application/x-pem-file")
 
 
 @router.post(
@@ -139,6 +141,19 @@ async def tell_time(request: Request) -> Response:
     parts = services(request)
     payload = TimeStatement(nonce=asked.nonce, time=parts.now()).to_bytes()
     return Response(await in_thread(dsse.sign, payload, TIME_TYPE, parts.keys.time), media_type=JSON)
+
+
+@router.post("/v1/device/renew", openapi_extra=takes(RenewRequest), responses={200: {"model": RenewAnswer}})
+async def renew_certificate(request: Request, caller: Device) -> Response:
+    """A certificate for the device's next key."""
+    asked = await document(request, RenewRequest)
+    return answer(await in_thread(_renew, services(request), caller, asked))
+
+
+def _renew(parts: Services, caller: Caller, asked: RenewRequest) -> RenewAnswer:
+    renewed = renew(parts.store, parts.authority, caller.device_id or "", asked, parts.now())
+    parts.record(caller.name, "renew", renewed.device_id)
+    return renewed
 
 
 @router.get("/v1/values/{sha256}")

@@ -51,7 +51,7 @@ class BrokerLostError(UnreachableError):
     """The connection to the broker could not be made, or ended."""
 
     component = "broker link"
-    code = "E0740"
+    code = "E0940"
 
 
 @dataclass(frozen=True, slots=True)

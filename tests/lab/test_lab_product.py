@@ -1,4 +1,4 @@
-"""The product in a guest with pure cgroup v2: a signed app runs under limits, and again off-line after a reboot."""
+"""The product in a guest with pure cgroup v2: a signed app runs under limits, and again off-line after a reboot.
 
 On both architectures, with crun and with runc.
 """
@@ -90,7 +90,7 @@ def check_limits(host: EdgeHost, row: dict[str, Any]) -> None:
 
 def page(host: EdgeHost) -> str:
     """What the published port answers, asked from the guest itself through its own address."""
-    return host.run("busybox wget -q -T 5 -O - http://10.0.2.15:8080/").stdout
+    return host.run("timeout 5 busybox wget -q -O - http://10.0.2.15:8080/").stdout
 
 
 def starts(center: Center, name: str) -> int:

@@ -221,3 +221,26 @@ def test_the_worker_has_an_id_of_its_own_and_no_power(host: Site) -> None:
     assert "NoNewPrivs:\t1" in status
     assert "CapEff:\t0000000000000000" in status
     assert not [h for h in handles if "identity" in h or h.endswith("prepare.lock")]
+
+
+def test_a_run_that_fails_between_acceptance_and_commit_is_finished_by_the_next(host: Site) -> None:
+    app = host.release(host.service(busybox_image()))
+    assert host.prepare(host.document(app)).sealed
+    document = host.document(app)
+    blocker = host.layout.generations / "2"
+    blocker.write_text("in the way")
+    assert host.prepare(document).refused["retry"] is True
+    blocker.unlink()
+    assert host.prepare(document).sealed["sha256"] == host.index()["sha256"]
+    older = host.world.envelope(host.world.desired_value(generation=2, device_id="pump-3", apps=[]))
+    document.write_bytes(older)
+    assert host.prepare(document).refused["code"] == "E0201"  # the same generation with other content
+
+
+def test_a_state_directory_that_lost_its_floors_is_an_alarm_and_not_a_beginning(host: Site) -> None:
+    assert host.run(host.service(busybox_image())).sealed
+    for file in host.layout.trust_db.parent.iterdir():
+        file.unlink()
+    refused = host.run(host.service(busybox_image()), version="1.0.1").refused
+    assert "refusing to begin anew" in refused["reason"]
+    assert os.listdir(host.layout.generations) == ["1"]

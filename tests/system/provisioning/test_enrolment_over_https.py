@@ -163,8 +163,8 @@ def test_an_approval_that_does_not_fit_is_refused(
 ) -> None:
     honest = front.answer
 
-    def forged(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        status, answer = honest(method, path, headers, body)
+    def forged(_method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        status, answer = honest("POST", path, headers, body)
         return status, json.dumps({**json.loads(answer), **forge}).encode() if path == "/v1/enrol" else answer
 
     front.answer = forged  # type: ignore[method-assign]

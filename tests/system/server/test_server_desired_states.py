@@ -52,7 +52,7 @@ def test_plan_writes_nothing_and_apply_does_exactly_what_the_plan_says(
 def test_a_plan_with_refusals_cannot_be_applied(server: ServerUnderTest, trust: TrustDirectory) -> None:
     plan = server.api("POST", "/v1/plan", a_change("cam@9.9.9", name="other"))
     assert "there is no release 9.9.9 of app cam" in plan["refusals"][0]["sentence"]
-    assert server.api("POST", "/v1/apply", plan, status=422)["error"]["code"] == "E0708"
+    assert server.api("POST", "/v1/apply", plan, status=422)["error"]["code"] == "E0908"
 
 
 def test_a_device_that_names_something_else_is_sent_its_desired_state_again(

@@ -58,7 +58,10 @@ def test_a_bomb_that_is_signed_for_stops_at_the_ratio(store: Store) -> None:
 
 
 def test_a_window_larger_than_the_cap_is_refused_by_the_decompressor() -> None:
-    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.enable_long_distance_matching: 1}
+    options: dict[int, int] = {
+        zstd.CompressionParameter.window_log: 27,
+        zstd.CompressionParameter.enable_long_distance_matching: 1,
+    }
     packer = zstd.ZstdCompressor(options=options)
     data = io.BytesIO(packer.compress(os.urandom(1000), zstd.ZstdCompressor.FLUSH_BLOCK) + packer.flush())
     stream = LayerStream(data.read, "zstd", most_bytes=MIB)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import pytest
 from cryptography import x509
@@ -57,7 +58,7 @@ def key_swapped() -> str:
     return pem(bytes(ours))
 
 
-CORPUS = {
+CORPUS: dict[str, Callable[[], str]] = {
     "RSA 1024": lambda: make_csr(rsa.generate_private_key(65537, 1024)),  # noqa: S505 - weak on purpose
     "RSA 2048": lambda: make_csr(rsa.generate_private_key(65537, 2048)),
     "P-521": lambda: make_csr(ec.generate_private_key(ec.SECP521R1())),

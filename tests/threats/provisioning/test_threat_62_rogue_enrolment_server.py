@@ -40,7 +40,7 @@ def test_threat_62_a_server_that_shows_our_ca_without_holding_its_key_is_sent_no
         https_front(rogue, tmp_path / "rogue") as front,
     ):
         honest = front.answer
-        front.answer = lambda m, p, h, b: (200, desk.ca.pem.encode()) if p == "/v1/ca" else honest(m, p, h, b)  # type: ignore[method-assign]
+        front.answer = lambda m, p, h, b: (200, desk.ca.pem.encode()) if p == "/v1/ca" else honest(m, p, h, b)  # type: ignore[method-assign, assignment]
         with pytest.raises(ServerUnreachableError, match="certificate is not acceptable"):
             enrol(at(token, front.url), tmp_path / "state", "cam-1")
         assert [path for _, path, _, _ in front.asked] == ["/v1/ca"]

@@ -10,6 +10,7 @@ import pytest
 from broker_client import connect_refusal
 from provisioning_support import Broker, Desk, HttpsFront, https_front, make_csr, open_desk
 
+from fleet_protocol.wire import durable
 from provisioning.authority import renewal
 from provisioning.authority.renewal import RenewalRefusedError
 from provisioning.device import identity
@@ -150,11 +151,11 @@ def test_threat_74_a_renewal_cut_short_is_taken_up_again_and_never_leaves_the_ho
             case "before the exchange":
                 patched.setattr(identity, "exchange_durably", killed)
             case "after the exchange":
-                patched.setattr(identity, "rename_durably", killed_after_the_exchange(identity.rename_durably))
+                patched.setattr(identity, "rename_durably", killed_after_the_exchange(durable.rename_durably))
             case "after the former was set aside":
-                patched.setattr(identity, "sync_directory", killed_after_the_exchange(identity.sync_directory))
+                patched.setattr(identity, "sync_directory", killed_after_the_exchange(durable.sync_directory))
             case "before the mark was taken off":
-                patched.setattr(identity.shutil, "rmtree", killed_after_the_exchange(shutil.rmtree))
+                patched.setattr(shutil, "rmtree", killed_after_the_exchange(shutil.rmtree))
         with pytest.raises(KeyboardInterrupt):
             renew(lab.state)
     assert IdentityFolder(lab.state).exists()

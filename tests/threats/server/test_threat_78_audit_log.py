@@ -1,4 +1,4 @@
-"""Row 78: somebody with the database in hand edits the audit log. Any row that was flipped, removed or cut off is seen."""
+"""Row 78: somebody with the database in hand edits the audit log. Any row flipped, removed or cut off is seen."""
 
 from __future__ import annotations
 
@@ -45,12 +45,13 @@ def fault(folder: Path, signer: FileSigner) -> str | None:
 
 
 def edited(column: str, seq: int) -> Callable[[sqlite3.Connection], object]:
-    value = "'x'" if column not in ("at",) else "1"
-    return lambda db: db.execute(f"UPDATE audit SET {column} = {value} WHERE seq = {seq}")
+    return lambda db: db.execute(f"UPDATE audit SET {column} = '1' WHERE seq = ?", (seq,))  # noqa: S608 (our columns)
 
 
+COLUMNS = ("at", "who", "action", "element", "previous", "hash")
+SWAP = "UPDATE audit SET seq=99 WHERE seq=2; UPDATE audit SET seq=2 WHERE seq=3; UPDATE audit SET seq=3 WHERE seq=99;"
 EDITS: list[tuple[str, Callable[[sqlite3.Connection], object]]] = [
-    *((f"{column} of row {seq}", edited(column, seq)) for column in ("at", "who", "action", "element", "previous", "hash")
+    *((f"{column} of row {seq}", edited(column, seq)) for column in COLUMNS
       for seq in (1, 3, ROWS)),
     *((f"detail of row {seq}", lambda db, seq=seq: db.execute("UPDATE audit SET detail='{}' WHERE seq=?", (seq,)))
       for seq in (1, 3, ROWS)),
@@ -58,8 +59,7 @@ EDITS: list[tuple[str, Callable[[sqlite3.Connection], object]]] = [
       for seq in range(1, ROWS + 1)),
     *((f"everything after row {seq} cut off", lambda db, seq=seq: db.execute("DELETE FROM audit WHERE seq>?", (seq,)))
       for seq in range(ROWS)),
-    ("two rows swapped", lambda db: db.executescript(
-        "UPDATE audit SET seq=99 WHERE seq=2; UPDATE audit SET seq=2 WHERE seq=3; UPDATE audit SET seq=3 WHERE seq=99;")),
+    ("two rows swapped", lambda db: db.executescript(SWAP)),
 ]  # fmt: skip
 
 

@@ -136,7 +136,6 @@ def test_a_root_not_signed_by_its_own_keys_is_refused(world: World, device: Devi
 
 def test_a_root_version_that_is_left_out_is_refused(world: World, device: Device) -> None:
     thief = new_key(world.folder, "thief")
-    device.answers["metadata", "2.root"] = resigned(
     data = resigned(hostile_root(world, thief, 3), nothing, world.trust.signer("root"), thief)
     device.answers["metadata", "2.root"] = data
     refuses(device, MetadataError, "Expected root version 2")

@@ -32,7 +32,7 @@ HEALTH = {"every_s": 30, "timeout_s": 30, "start_period_s": 0, "failures": 3}
         pytest.param("networks: {default: {aliases: [a, b]}}", "aliases", ["a", "b"], id="aliases"),
         pytest.param("tmpfs: /run:size=1m", "tmpfs", [{"target": "/run", "size_bytes": 1 << 20}], id="tmpfs with a size"),
         pytest.param("tmpfs: [/run]", "tmpfs", [{"target": "/run", "size_bytes": 16 << 20}], id="tmpfs without a size gets one"),
-        pytest.param('healthcheck: {test: wget -q localhost}', "probe", {"exec_args": ["/bin/sh", "-c", "wget -q localhost"], **HEALTH}, id="healthcheck as a text"),
+        pytest.param("healthcheck: {test: wget -q localhost}", "probe", {"exec_args": ["/bin/sh", "-c", "wget -q localhost"], **HEALTH}, id="healthcheck as a text"),
         pytest.param(
             "healthcheck: {test: [CMD, /check, -x], interval: 1m, timeout: 500ms, retries: 2, start_period: 5s}",
             "probe",
@@ -224,4 +224,4 @@ def test_nothing_but_a_build_is_no_image() -> None:
 def test_a_build_beside_an_image_has_no_effect_and_says_so() -> None:
     report = lint_service("build: {context: .}")
     assert said(report) == []
-    assert ["N0402"] == [f.code for f in report.findings]
+    assert [f.code for f in report.findings] == ["N0402"]

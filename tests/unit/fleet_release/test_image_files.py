@@ -75,13 +75,19 @@ def test_of_several_images_in_one_layout_the_name_chooses(tmp_path: Path) -> Non
     made = HandMade()
     web = {**made.add(dumps(made.manifest), OCI_MANIFEST), "annotations": {"org.opencontainers.image.ref.name": "1"}}
     other = HandMade({"other": b"bytes"})
-    db = {**other.add(dumps(other.manifest), OCI_MANIFEST), "annotations": {"io.containerd.image.name": "registry.test/db:2"}}
+    db = {
+        **other.add(dumps(other.manifest), OCI_MANIFEST),
+        "annotations": {"io.containerd.image.name": "registry.test/db:2"},
+    }
     made.blobs |= other.blobs
     folder = made.layout(tmp_path / "layout", web)
     index = json.loads((folder / "index.json").read_text())
     index["manifests"].append(db)
     (folder / "index.json").write_text(json.dumps(index))
-    assert sources(tmp_path, web=folder).image("registry.test/web:1").resolve("linux/amd64").manifest.digest == web["digest"]
+    assert (
+        sources(tmp_path, web=folder).image("registry.test/web:1").resolve("linux/amd64").manifest.digest
+        == web["digest"]
+    )
     named = ImageSources(Workspace(tmp_path / "w2"), {"registry.test/db:2": folder, "registry.test/x:3": folder})
     assert named.image("registry.test/db:2").resolve("linux/amd64").manifest.digest == db["digest"]
     with pytest.raises(ImageNotFoundError, match="holds 2 images and none is this one: 1, registry.test/db:2"):

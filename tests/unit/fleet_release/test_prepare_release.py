@@ -56,8 +56,17 @@ def test_a_release_is_compiled_whole_and_says_what_it_added(tmp_path: Path) -> N
     assert gw.maximum is not None
     assert (gw.maximum.memory_bytes, gw.maximum.pids) == (128 << 20, 16)
     assert gw.probe is not None
-    assert (gw.probe.http_port, gw.probe.http_path, gw.probe.every_s, gw.probe.healthy_for_s) == (8080, "/healthz", 5, 60)
-    assert (release.health.window_s, release.health.max_restarts, release.health.memory_slope_percent_per_h) == (5, 1, 10)
+    assert (gw.probe.http_port, gw.probe.http_path, gw.probe.every_s, gw.probe.healthy_for_s) == (
+        8080,
+        "/healthz",
+        5,
+        60,
+    )
+    assert (release.health.window_s, release.health.max_restarts, release.health.memory_slope_percent_per_h) == (
+        5,
+        1,
+        10,
+    )
     assert release.config["SITE"].default == "unset"
     assert [str(a) for a in made.added_defaults] == [
         "+ services.gw.mem_limit  32Mi   (default of app.yaml)",
@@ -65,7 +74,9 @@ def test_a_release_is_compiled_whole_and_says_what_it_added(tmp_path: Path) -> N
         "+ services.gw.tmpfs /run  16Mi   (default size)",
         "+ services.gw.read_only  true   (default)",
     ]
-    assert made.notes == ("for linux/amd64, linux/arm64: what all images offer; name `platforms` in app.yaml to choose",)
+    assert made.notes == (
+        "for linux/amd64, linux/arm64: what all images offer; name `platforms` in app.yaml to choose",
+    )
     assert {(i.name, i.platform) for i in made.images} == {
         ("registry.test/gw:1", "linux/amd64"),
         ("registry.test/gw-lite:1", "linux/arm64"),

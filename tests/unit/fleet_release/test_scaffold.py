@@ -33,7 +33,9 @@ def test_the_first_files_pass_lint_once_a_person_has_decided_on_grants(tmp_path:
     text = app.read_text()
     suggested = '#   - {service: web, capabilities: [CAP_NET_RAW], devices: [/dev/ttyUSB0], reason: "..."}'
     assert suggested in text
-    app.write_text(text.replace("# grants:", "grants:").replace(suggested, suggested.removeprefix("#").replace("...", "modbus")))
+    app.write_text(
+        text.replace("# grants:", "grants:").replace(suggested, suggested.removeprefix("#").replace("...", "modbus"))
+    )
     report = lint_paths([app, fleet], {})
     assert report.errors == ()
     assert report.fleets[0].rollout == {

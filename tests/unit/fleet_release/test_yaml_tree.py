@@ -41,9 +41,15 @@ def test_yaml_is_read_as_version_1_2(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        pytest.param("a: 1\nb: 2\na: 3\n", 'error[E0402] a.yaml:3:1 the key "a" stands here twice, first in line 1', id="duplicate"),
+        pytest.param(
+            "a: 1\nb: 2\na: 3\n",
+            'error[E0402] a.yaml:3:1 the key "a" stands here twice, first in line 1',
+            id="duplicate",
+        ),
         pytest.param("a: !!python/object:os.system x", "error[E0404] a.yaml:1:4 the tag", id="a tag"),
-        pytest.param("a: 'x", "error[E0401] a.yaml:1:6 cannot be read as YAML: found unexpected end of stream", id="open quote"),
+        pytest.param(
+            "a: 'x", "error[E0401] a.yaml:1:6 cannot be read as YAML: found unexpected end of stream", id="open quote"
+        ),
         pytest.param("a:\n\t- b", "error[E0401] a.yaml:2:1 cannot be read as YAML", id="tab"),
         pytest.param("[" * 100 + "]" * 100, "error[E0403] a.yaml:1:66 nested deeper than 64 levels", id="depth"),
         pytest.param("[" * 20_000, "error[E0403] a.yaml:1:1 nested deeper than 64 levels", id="depth beyond the stack"),

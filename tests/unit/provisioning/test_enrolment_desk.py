@@ -166,7 +166,7 @@ def test_an_approved_device_waits_while_there_is_no_root_to_trust(desk: Desk) ->
 def test_a_server_that_was_killed_between_admitting_and_approving_finishes_at_the_next_poll(desk: Desk) -> None:
     manual = desk.token(auto_approve=True)
     request = desk.request(manual)
-    desk.store.approve, kept = (lambda *_a: (_ for _ in ()).throw(KeyboardInterrupt)), desk.store.approve  # type: ignore[method-assign, misc]
+    desk.store.approve, kept = (lambda *_a: (_ for _ in ()).throw(KeyboardInterrupt)), desk.store.approve  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         desk.desk.enrol(request, NOW)
     desk.store.approve = kept  # type: ignore[method-assign]
