@@ -163,8 +163,12 @@ def down() -> list[str]:
         time.sleep(0.05)
     for mount in sorted(_mounts(), reverse=True):
         run("umount", "--lazy", mount, check=False)
-    for folder in _cgroups():
-        _remove_cgroup(folder)
+    for _ in range(40):  # the kernel lets go of a group a moment after its last process
+        for folder in _cgroups():
+            _remove_cgroup(folder)
+        if not _cgroups():
+            break
+        time.sleep(0.05)
     for root in (RUN, STATE):
         shutil.rmtree(root, ignore_errors=True)
     return leftovers()
@@ -177,7 +181,7 @@ def remove_containers(edge: str) -> None:
         app, _, service = folder.name.partition(".")
         starter = [PYTHON, "-I", "-m", "edge_daemon.keeper.starter", "remove"]
         where = ["--state-dir", str(state_dir), "--run-dir", str(run_dir), "--cgroup-parent", f"/{CGROUP}/{edge}"]
-        command = [*starter, *where, app, service]
+        command = [*starter, *where, "--runtime", "auto", app, service]
         run(*(inside(edge, *command) if netns(edge).exists() else command), check=False)
 
 

@@ -33,12 +33,17 @@ def lint_files(texts: Mapping[str, str], environment: Mapping[str, str] | None =
 
 
 def lint_service(
-    body: str, app: str = "", rest: str = "", environment: Mapping[str, str] | None = None, **files: str
+    body: str,
+    app: str = "",
+    rest: str = "",
+    *,
+    environment: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> LintReport:
     """One service `gw` with an image and `body`, in an app."""
     lines = "".join(f"    {line}\n" for line in body.strip("\n").split("\n"))
     compose = f"services:\n  gw:\n    image: registry.test/gw:1\n{lines}{rest}"
-    return lint_files({"app.yaml": APP + app, "compose.yaml": compose, **files}, environment)
+    return lint_files({"app.yaml": APP + app, "compose.yaml": compose, **(files or {})}, environment)
 
 
 def service_of(report: LintReport, name: str = "gw") -> dict[str, Any]:
@@ -205,7 +210,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(404)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815  the standard library's name
 
     def do_POST(self) -> None:
         if self.note():

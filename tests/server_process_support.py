@@ -238,7 +238,7 @@ class DeviceUnderTest:
         tls = ssl.create_default_context(cafile=str(self.server.dir / "ca/ca.pem"))
         tls.load_cert_chain(self.folder / "device.pem", self.folder / "device.key")
         client.tls_set_context(tls)
-        client.reconnect_delay_set(0.1, 0.5)
+        client.reconnect_delay_set(0.1, 0.5)  # type: ignore[arg-type]
         connected = threading.Event()
 
         def on_connect(client: mqtt.Client, *_: object) -> None:

@@ -1,100 +1,95 @@
-"""`edge-daemon status|ps|logs|events`: ask the daemon on this host, through its local socket. Works without any
-server.
-
-One line of JSON each way: `{"ask": "ps"}`, for logs also `app`, `service` and `lines`, for events `lines`; the
-answer is `{"answer": ...}` or `{"error": RoadsteadError.as_dict()}`. Standard library only.
-"""
+"""`edge-daemon status|ps|logs|events`: ask the daemon on this host. Works without any server. Standard library only."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import socket
+import os
 from pathlib import Path
 from typing import Any
 
-from edge_daemon.layout import Layout
-from fleet_protocol.wire.errors import Exit, RoadsteadError, UnreachableError, inert
+from edge_daemon.keeper.local_client import ask
+from fleet_protocol.wire.errors import Exit, RoadsteadError, inert
 
-TIMEOUT_S = 10.0
-MAX_ANSWER_BYTES = 4 << 20
-
-
-class NotRunningError(UnreachableError):
-    """No daemon answers on this host."""
-
-    phase = "asking the daemon"
-    component = "edge-daemon"
-    code = "E0641"
+MAX_TAIL_BYTES = 1 << 20
 
 
-class AnswerError(RoadsteadError):
-    """The daemon answered that it cannot."""
+class LogError(RoadsteadError):
+    """A container's log cannot be read."""
 
-    phase = "asking the daemon"
+    phase = "reading a log"
     component = "edge-daemon"
     code = "E0642"
+    exit_status = Exit.NOT_FOUND
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit 0 with an answer; 8 when no daemon runs."""
-    question: dict[str, Any] = {"ask": args.command}
-    if args.command in ("logs", "events"):
-        question["lines"] = args.lines
-    if args.command == "logs":
-        question.update(app=args.app, service=args.service)
-    answer = ask(Layout(args.state_dir, args.run_dir).socket, question)
+    answer = _answer(args)
     print(json.dumps(answer, sort_keys=True) if args.output == "json" else as_text(args.command, answer))
     return Exit.OK
 
 
-def ask(path: Path, question: dict[str, Any]) -> Any:
-    """What the daemon behind `path` answers. Raises NotRunningError, AnswerError."""
+def _answer(args: argparse.Namespace) -> dict[str, Any]:
+    match args.command:
+        case "status":
+            told = ask(args.run_dir, {"ask": "status"})
+            return {
+                "reported": told["report"],
+                "connected": told["connected"],
+                "why_not_connected": told["why_not_connected"],
+                "outbox": told["pending_events"],
+            }
+        case "events":
+            return ask(args.run_dir, {"ask": "events", "count": args.lines})
+        case "logs":
+            told = ask(args.run_dir, {"ask": "logs", "app": args.app, "service": args.service})
+            return {"app": args.app, "service": told["service"], "lines": tail(Path(told["path"]), args.lines)}
+        case _:
+            return ask(args.run_dir, {"ask": "ps"})
+
+
+def tail(log: Path, count: int) -> list[dict[str, str]]:
+    """The last lines of conmon's log (k8s-file: time, stream, F for a whole line or P for a part, text)."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
-            stream.settimeout(TIMEOUT_S)
-            stream.connect(str(path))
-            stream.sendall(json.dumps(question).encode() + b"\n")
-            data = b""
-            while not data.endswith(b"\n") and (piece := stream.recv(65536)):
-                data += piece
-                if len(data) > MAX_ANSWER_BYTES:
-                    raise AnswerError("its answer is too long", element=str(path))
-    except PermissionError:
-        raise
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - MAX_TAIL_BYTES))
+            data = file.read(MAX_TAIL_BYTES)
     except OSError as error:
-        hint = "start it: edge-daemon run"
-        raise NotRunningError(error.strerror or str(error), element=str(path), hint=hint) from error
-    try:
-        told = json.loads(data)
-        if "error" in told:
-            raise AnswerError(str(told["error"]["reason"]), element=str(told["error"].get("element", "")))
-        return told["answer"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise AnswerError("its answer makes no sense", element=str(path)) from error
+        raise LogError(error.strerror or str(error), element=str(log)) from error
+    lines = data.decode("utf-8", "replace").split("\n")
+    if size > MAX_TAIL_BYTES:
+        del lines[0]  # cut by our own bound
+    parts = [line.split(" ", 3) for line in lines if line]
+    kept = [part for part in parts if len(part) == 4]
+    return [{"at": at, "stream": stream, "text": text} for at, stream, _, text in kept[-count:] if count > 0]
 
 
-def as_text(command: str, answer: Any) -> str:
+def as_text(command: str, answer: dict[str, Any]) -> str:
     """For a person. Foreign text (logs, reasons) is made inert, so that a terminal only prints it."""
     match command:
         case "logs":
-            return "\n".join(inert(line) for line in answer["lines"])
+            return "\n".join(inert(line["text"]) for line in answer["lines"])
         case "events":
             return "\n".join(_event(event) for event in answer["events"])
         case "ps":
-            return _table(_containers(answer["reported"]))
+            return _table(_containers(answer["containers"]))
         case _:
             return _status(answer)
 
 
 def _status(answer: dict[str, Any]) -> str:
-    reported = answer.get("reported", {})
+    reported = answer["reported"]
+    away = f"no: {inert(str(answer['why_not_connected']))}" if answer["why_not_connected"] else "no"
     lines = [
         f"device      {reported.get('device_id', '')}",
-        f"connected   {'yes' if answer.get('connected') else 'no'}",
+        f"connected   {'yes' if answer['connected'] else away}",
         f"generation  {reported.get('running_generation', 0)} runs, {reported.get('generation', 0)} accepted",
-        f"spooled     {answer.get('outbox', 0)} events",
+        f"outbox      {answer['outbox']} events",
     ]
+    if preparing := reported.get("preparing"):
+        lines.append(f"preparing   {inert(str(preparing))}")
     if refusal := reported.get("refusal"):
         lines.append(f"refused     {inert(str(refusal.get('sentence', '')))}")
     for app in reported.get("apps", ()):
@@ -103,24 +98,24 @@ def _status(answer: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _containers(reported: dict[str, Any]) -> list[list[str]]:
-    rows = [["APP", "SERVICE", "STATE", "PID", "RESTARTS", "MEM LIMIT", "CPU LIMIT", "PIDS LIMIT"]]
-    for app in reported.get("apps", ()):
-        for service in app.get("services", ()):
-            limits = service.get("limits") or {}
-            memory, cpu = limits.get("memory_bytes"), limits.get("cpu_millis")
-            rows.append(
-                [
-                    str(app["app"]),
-                    str(service["name"]),
-                    str(service["state"]),
-                    str(service.get("pid") or "-"),
-                    str(service.get("restarts", 0)),
-                    f"{memory >> 20} MiB" if memory else "-",
-                    f"{cpu} m" if cpu else "-",
-                    str(limits.get("pids") or "-"),
-                ]
-            )
+def _containers(containers: list[dict[str, Any]]) -> list[list[str]]:
+    rows = [["APP", "RELEASE", "SERVICE", "STATE", "PID", "RESTARTS", "MEM LIMIT", "CPU LIMIT", "PIDS LIMIT"]]
+    for container in containers:
+        limits = container.get("limits") or {}
+        memory, cpu = limits.get("memory_bytes"), limits.get("cpu_millis")
+        rows.append(
+            [
+                str(container["app"]),
+                str(container.get("release") or "-"),
+                str(container["name"]),
+                str(container["state"]),
+                str(container.get("pid") or "-"),
+                str(container.get("restarts", 0)),
+                f"{memory >> 20} MiB" if memory else "-",
+                f"{cpu}m" if cpu else "-",
+                str(limits.get("pids") or "-"),
+            ]
+        )
     return rows
 
 
@@ -131,6 +126,5 @@ def _event(event: dict[str, Any]) -> str:
 
 def _table(rows: list[list[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

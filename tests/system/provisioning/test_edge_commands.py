@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from provisioning_support import NOW, Desk, HttpsFront
 
+from edge_daemon.commands.ask import LogError, tail
 from edge_daemon.main import main
 from fleet_protocol.wire.words import words
 from provisioning.token import encode
@@ -53,7 +54,7 @@ def test_enroll_without_wait_ends_with_10_until_it_is_approved(
         (["enroll", "--token-file", "/nonexistent/token"], 1, "No such file or directory"),
         (["renew"], 5, "it has no identity yet"),
         (["renew", "--now"], 5, "it has no identity yet"),
-        (["status", "--run-dir", "/nonexistent"], 8, "While asking the daemon"),
+        (["status", "--run-dir", "/nonexistent"], 8, "it does not run"),
     ],
 )
 def test_what_cannot_work_ends_in_one_sentence(
@@ -108,50 +109,55 @@ def test_the_command_line_alone_loads_none_of_the_heavy_libraries() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-ANSWER = {
-    "connected": True,
-    "outbox": 3,
-    "reported": {
-        "device_id": "cam-1",
-        "generation": 4,
-        "running_generation": 4,
-        "apps": [
-            {
-                "app": "cam",
-                "release": "1.9.0",
-                "state": "degraded",
-                "why": "web \x1b[31mfailed",
-                "services": [
-                    {"name": "web", "state": "running", "pid": 77, "restarts": 1,
-                     "limits": {"memory_bytes": 64 << 20, "cpu_millis": 250, "pids": 64}},
-                ],
-            }
-        ],
-    },
+SERVICE = {
+    "name": "web", "state": "running", "pid": 77, "restarts": 1,
+    "limits": {"memory_bytes": 64 << 20, "cpu_millis": 250, "pids": 64},
 }  # fmt: skip
+REPORT = {
+    "device_id": "cam-1",
+    "generation": 4,
+    "running_generation": 3,
+    "preparing": "fetching",
+    "refusal": {"sentence": "While verifying, it failed"},
+    "apps": [{"app": "cam", "release": "1.9.0", "state": "degraded", "why": "web \x1b[31mfailed"}],
+}
+STATUS = {"report": REPORT, "connected": False, "why_not_connected": "refused", "pending_events": 3}
+INERT = "\N{REPLACEMENT CHARACTER}"
 
 
 @pytest.mark.parametrize(
     ("arguments", "question", "answer", "said"),
     [
-        (
+        pytest.param(
             ["status"],
             {"ask": "status"},
-            ANSWER,
-            "app         cam 1.9.0 degraded: web \N{REPLACEMENT CHARACTER}[31mfailed",
+            STATUS,
+            "device      cam-1\nconnected   no: refused\ngeneration  3 runs, 4 accepted\noutbox      3 events\n"
+            "preparing   fetching\nrefused     While verifying, it failed\n"
+            f"app         cam 1.9.0 degraded: web {INERT}[31mfailed\n",
+            id="status",
         ),
-        (["ps"], {"ask": "ps"}, ANSWER, "cam  web      running  77   1         64 MiB     250 m      64"),
-        (
+        pytest.param(
+            ["ps"],
+            {"ask": "ps"},
+            {"containers": [{"app": "cam", "release": "1.9.0", "revision": "ab", **SERVICE}]},
+            "APP  RELEASE  SERVICE  STATE    PID  RESTARTS  MEM LIMIT  CPU LIMIT  PIDS LIMIT\n"
+            "cam  1.9.0    web      running  77   1         64 MiB     250m       64\n",
+            id="ps",
+        ),
+        pytest.param(
             ["logs", "cam", "web", "-n", "2"],
-            {"ask": "logs", "lines": 2, "app": "cam", "service": "web"},
-            {"lines": ["a", "\x1b[2Jb"]},
-            "a\n\N{REPLACEMENT CHARACTER}[2Jb",
+            {"ask": "logs", "app": "cam", "service": "web"},
+            {"path": "LOG", "service": "web"},
+            f"second\n{INERT}[2Jthird\n",
+            id="logs",
         ),
-        (
-            ["events"],
-            {"ask": "events", "lines": 50},
+        pytest.param(
+            ["events", "-n", "9"],
+            {"ask": "events", "count": 9},
             {"events": [{"at": 5, "severity": "warn", "app": "cam", "text": "restarted"}]},
-            "restarted",
+            "5  warn   cam                   restarted\n",
+            id="events",
         ),
     ],
 )
@@ -160,9 +166,12 @@ def test_local_commands_ask_the_daemon_through_its_socket(
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     question: dict[str, object],
-    answer: object,
+    answer: dict[str, object],
     said: str,
 ) -> None:
+    log = tmp_path / "ctr.log"
+    log.write_text("t1 stdout F first\nt2 stderr F second\nt3 stdout P \x1b[2Jthird\n")
+    answer = {key: str(log) if value == "LOG" else value for key, value in answer.items()}
     asked: list[bytes] = []
 
     def serve(listener: socket.socket) -> None:
@@ -170,7 +179,7 @@ def test_local_commands_ask_the_daemon_through_its_socket(
             stream, _ = listener.accept()
             with stream, stream.makefile("rb") as lines:
                 asked.append(lines.readline())
-                stream.sendall(json.dumps({"answer": answer}).encode() + b"\n")
+                stream.sendall(json.dumps(answer).encode() + b"\n")
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "edge-daemon.sock"))
@@ -178,8 +187,19 @@ def test_local_commands_ask_the_daemon_through_its_socket(
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         assert main([*arguments, "--run-dir", str(tmp_path)]) == 0
-        assert said in capsys.readouterr().out
+        assert capsys.readouterr().out == said
         assert main([*arguments, "--run-dir", str(tmp_path), "-o", "json"]) == 0
         thread.join()
-    assert json.loads(capsys.readouterr().out) == answer
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
     assert json.loads(asked[0]) == question
+
+
+def test_a_log_longer_than_what_is_read_begins_with_a_whole_line(tmp_path: Path) -> None:
+    log = tmp_path / "ctr.log"
+    log.write_text("".join(f"t stdout F {i:0100d}\n" for i in range(20_000)))
+    lines = tail(log, 1_000_000)
+    assert len(lines) < 20_000
+    assert [int(line["text"]) for line in lines] == list(range(20_000 - len(lines), 20_000))
+    assert tail(log, 0) == []
+    with pytest.raises(LogError, match="No such file"):
+        tail(tmp_path / "none", 5)

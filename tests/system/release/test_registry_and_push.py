@@ -10,7 +10,7 @@ import pytest
 from release_support import PASSWORD, HandMade, Registry, digest, registry
 
 from fleet_protocol.wire.errors import UnreachableError
-from fleet_release.images.build import build_layout
+from fleet_release.images.build import FileEntry, build_layout
 from fleet_release.images.credentials import tool_credentials
 from fleet_release.images.errors import ImageRefusedError, PushRefusedError, RegistryRefusedError
 from fleet_release.images.push import push_images
@@ -24,7 +24,7 @@ BIG = b"".join(digest(i.to_bytes(4, "big")).encode() for i in range(20_000))
 
 
 def built(tmp_path: Path) -> Path:
-    files = [("/bin/busybox", Path("/bin/busybox"), 0o755), ("/big", BIG, 0o644)]
+    files: list[FileEntry] = [("/bin/busybox", Path("/bin/busybox"), 0o755), ("/big", BIG, 0o644)]
     build_layout(tmp_path / "web", {"amd64": files, "arm64": files[1:]}, {"Cmd": ["/bin/busybox"]}, name="1")
     return tmp_path / "web"
 

@@ -130,7 +130,7 @@ def test_threat_31_a_hostile_diff_id_is_refused(tmp_path: Path) -> None:
     made = HandMade()
     config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": ["sha256:../.."]}}
     made.manifest["config"] = made.add(dumps(config), made.manifest["config"]["mediaType"])
-    with pytest.raises(ImageRefusedError, match="diff ID 'sha256:../..'"):
+    with pytest.raises(ImageRefusedError, match=r"diff ID 'sha256:\.\./\.\.'"):
         resolve(tmp_path, made)
 
 
@@ -140,7 +140,7 @@ def test_threat_32_a_size_that_is_no_size_is_refused(tmp_path: Path, size: objec
     made.manifest["layers"][0]["size"] = size
     folder = made.layout(tmp_path / "layout", made.add(json.dumps(made.manifest).encode(), OCI_MANIFEST))
     sources = ImageSources(Workspace(tmp_path / "workspace"), {"registry.test/web:1": folder})
-    with pytest.raises(ImageRefusedError, match="no acceptable size|integer beyond"):
+    with pytest.raises(ImageRefusedError, match=r"no acceptable size|integer beyond"):
         sources.image("registry.test/web:1").resolve("linux/amd64")
 
 

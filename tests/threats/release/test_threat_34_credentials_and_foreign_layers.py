@@ -90,7 +90,7 @@ def test_threat_34_credentials_are_not_sent_to_a_realm_of_another_host(
         server.token = elsewhere.token = "t0ken"
         server.realm = f"{elsewhere.url}/token"
         source = content(server, tmp_path, authority)
-        with pytest.raises(RegistryRefusedError, match="wants your credentials sent to 127.0.0.1, which is not"):
+        with pytest.raises(RegistryRefusedError, match=r"wants your credentials sent to 127\.0\.0\.1, which is not"):
             ResolvableImage("web", source).platforms()
         assert elsewhere.requests == []
         source.close()
@@ -150,7 +150,7 @@ def test_threat_34_an_upload_is_not_sent_to_another_host(tmp_path: Path, elsewhe
         handler = server.RequestHandlerClass
 
         class Astray(handler):  # type: ignore[valid-type, misc]
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802  the standard library's name
                 self.answer(202, Location=f"{elsewhere.url}/upload")
 
         server.RequestHandlerClass = Astray

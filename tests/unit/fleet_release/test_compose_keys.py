@@ -11,15 +11,18 @@ from fleet_release.compose.keys import Fate, Key
 TABLES: dict[str, dict[str, Key]] = {
     name: table for name, table in vars(keys).items() if name.isupper() and isinstance(table, dict)
 }
-# The service keys of the specification, as of 2026: a key missing from our table would be called unknown.
-SPECIFIED = """annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name
-cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec depends_on deploy
-develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file environment expose extends
-external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation label_file labels links logging
-mac_address mem_limit mem_reservation mem_swappiness memswap_limit models network_mode networks oom_kill_disable
-oom_score_adj pid pids_limit platform ports post_start pre_stop privileged profiles provider pull_policy
-pull_refresh_after read_only restart runtime scale secrets security_opt shm_size stdin_open stop_grace_period
-stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode uts volumes volumes_from working_dir"""
+# As of 2026; a key that our table lacks would be called unknown.
+SPECIFIED = """
+annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name
+cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec
+depends_on deploy develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file
+environment expose extends external_links extra_hosts gpus group_add healthcheck hostname image init ipc
+isolation label_file labels links logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit
+models network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform ports post_start pre_stop
+privileged profiles provider pull_policy pull_refresh_after read_only restart runtime scale secrets
+security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits
+use_api_socket user userns_mode uts volumes volumes_from working_dir
+"""
 
 
 def test_the_table_of_services_is_the_specification() -> None:

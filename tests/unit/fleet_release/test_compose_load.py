@@ -50,7 +50,10 @@ def test_a_service_extends_another_of_the_same_or_another_file() -> None:
   gw: {extends: {file: common/base.yaml, service: web}, environment: {B: "2"}}
   two: {extends: gw, command: [x]}
 """
-    base = "services:\n  web: {extends: root, environment: {A: '1'}, env_file: web.env}\n  root: {image: registry.test/r:1, mem_limit: 8m}\n"
+    base = """services:
+  web: {extends: root, environment: {A: '1'}, env_file: web.env}
+  root: {image: registry.test/r:1, mem_limit: 8m}
+"""
     report = lint_files({"app.yaml": APP, "compose.yaml": compose, "common/base.yaml": base, "common/web.env": "E=5"})
     fields = service_of(report, "two")
     assert fields["environment"] == {"E": "5", "A": "1", "B": "2"}
@@ -59,7 +62,11 @@ def test_a_service_extends_another_of_the_same_or_another_file() -> None:
 
 
 def test_extends_that_leads_nowhere_or_in_a_circle_is_named() -> None:
-    compose = "services:\n  a: {extends: b, image: registry.test/a:1}\n  b: {extends: a, image: registry.test/b:1}\n  c: {extends: dd, image: registry.test/c:1}\n"
+    compose = """services:
+  a: {extends: b, image: registry.test/a:1}
+  b: {extends: a, image: registry.test/b:1}
+  c: {extends: dd, image: registry.test/c:1}
+"""
     codes = said(lint_files({"app.yaml": APP, "compose.yaml": compose}))
     assert ("E0434", "compose.yaml has no service dd to extend") in codes
     assert any("extends itself" in message for _, message in codes)

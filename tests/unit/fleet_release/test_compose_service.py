@@ -1,5 +1,7 @@
 """Each honoured or translated key of a compose service, by what stands in the release."""
 
+# ruff: noqa: E501  (one row of a table stands on one line)
+
 from __future__ import annotations
 
 from typing import Any
@@ -174,7 +176,7 @@ def test_a_named_volume_keeps_its_name_or_says_what_it_becomes() -> None:
 def test_configs_become_declared_keys_and_secrets_are_never_read() -> None:
     rest = "configs: {conf: {file: ./gw.toml}}\nsecrets: {pw: {file: ./pw.txt}}\n"
     body = "configs: [{source: conf, target: /etc/gw.toml}]\nsecrets: [pw]"
-    report = lint_service(body, rest=rest, **{"gw.toml": "a = 1\n", "pw.txt": "CANARY"})
+    report = lint_service(body, rest=rest, files={"gw.toml": "a = 1\n", "pw.txt": "CANARY"})
     service_of(report)
     draft = report.apps[0].draft
     assert draft is not None
@@ -188,7 +190,7 @@ def test_env_files_lie_below_environment_and_values_come_from_the_operators_mach
     report = lint_service(
         "env_file: [one.env, {path: two.env, required: false}]\nenvironment: {B: own, HOME_TOWN: }",
         environment={"HOME_TOWN": "lyon"},
-        **{"one.env": "A=1\nB=file\n"},
+        files={"one.env": "A=1\nB=file\n"},
     )
     assert service_of(report)["environment"] == {"A": "1", "B": "own", "HOME_TOWN": "lyon"}
 

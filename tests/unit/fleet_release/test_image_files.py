@@ -11,13 +11,17 @@ import pytest
 from release_support import HandMade, digest, tar_of
 
 from fleet_protocol.wire.strict_json import dumps
-from fleet_release.images.build import LinkTo, build_layout
+from fleet_release.images.build import FileEntry, LinkTo, build_layout
 from fleet_release.images.documents import OCI_INDEX, OCI_MANIFEST
 from fleet_release.images.errors import ImageNotFoundError, ImageRefusedError
 from fleet_release.images.sources import ImageSources
 from fleet_release.images.workspace import Workspace
 
-FILES = [("/bin/sh", LinkTo("busybox"), 0o777), ("/bin/busybox", b"program", 0o755), ("/tmp", None, 0o1777)]
+FILES: list[FileEntry] = [
+    ("/bin/sh", LinkTo("busybox"), 0o777),
+    ("/bin/busybox", b"program", 0o755),
+    ("/tmp", None, 0o1777),
+]
 
 
 def sources(tmp_path: Path, **files: Path) -> ImageSources:
@@ -90,7 +94,7 @@ def test_of_several_images_in_one_layout_the_name_chooses(tmp_path: Path) -> Non
     )
     named = ImageSources(Workspace(tmp_path / "w2"), {"registry.test/db:2": folder, "registry.test/x:3": folder})
     assert named.image("registry.test/db:2").resolve("linux/amd64").manifest.digest == db["digest"]
-    with pytest.raises(ImageNotFoundError, match="holds 2 images and none is this one: 1, registry.test/db:2"):
+    with pytest.raises(ImageNotFoundError, match=r"holds 2 images and none is this one: 1, registry\.test/db:2"):
         named.image("registry.test/x:3").platforms()
 
 
@@ -123,7 +127,7 @@ def test_an_archive_whose_layer_is_another_than_its_configuration_names_is_refus
 
 def test_a_platform_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     path = HandMade().layout(tmp_path / "layout")
-    with pytest.raises(ImageNotFoundError, match="has no linux/arm64, only linux/amd64"):
+    with pytest.raises(ImageNotFoundError, match=r"has no linux/arm64, only linux/amd64"):
         sources(tmp_path, web=path).image("registry.test/web:1").resolve("linux/arm64")
 
 

@@ -1,5 +1,7 @@
 """Every error at once, each with file, line, column, caret and the word that was meant."""
 
+# ruff: noqa: E501  (one row of a table stands on one line)
+
 from __future__ import annotations
 
 import pytest

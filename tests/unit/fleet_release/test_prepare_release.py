@@ -105,7 +105,9 @@ def test_a_flag_lies_over_app_yaml_and_must_name_an_image_that_is_used(tmp_path:
 
 
 def test_images_without_a_common_platform_are_named_with_what_they_have(tmp_path: Path) -> None:
-    path = write(tmp_path, APP.replace("arch: {arm64: {gw: {image: registry.test/gw-lite:1}}}\n", "").replace("./gw,", "./lite,").replace(", registry.test/gw-lite:1: ./lite", ""))  # fmt: skip
+    plain = APP.replace("arch: {arm64: {gw: {image: registry.test/gw-lite:1}}}\n", "")
+    plain = plain.replace("./gw,", "./lite,").replace(", registry.test/gw-lite:1: ./lite", "")
+    path = write(tmp_path, plain)
     build_layout(tmp_path / "lite", {"riscv64": [("/gw", b"x", 0o755)]}, {})
     with pytest.raises(ImageNotFoundError, match=r"no platform in common \(registry.test/gw:1: linux/riscv64\)"):
         prepare_release(path, images(tmp_path), environment={})

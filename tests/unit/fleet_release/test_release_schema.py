@@ -52,8 +52,14 @@ def test_the_documented_app_and_fleet_pass_the_schema_as_they_pass_lint() -> Non
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("memory: 64Mi", "memry: 64Mi"), ("every: 10s", "every: 10"), ("version: 1.9.0", "version: 1.9"), ("kind: App", "kind: Fleet")]
-)  # fmt: skip
+    ("old", "new"),
+    [
+        ("memory: 64Mi", "memry: 64Mi"),
+        ("every: 10s", "every: 10"),
+        ("version: 1.9.0", "version: 1.9"),
+        ("kind: App", "kind: Fleet"),
+    ],
+)
 def test_what_lint_refuses_an_editor_underlines(old: str, new: str) -> None:
     assert old in APP
     validator = jsonschema_rs.validator_for(json.loads(export_schema("app")))
