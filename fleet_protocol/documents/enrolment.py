@@ -133,7 +133,7 @@ class EnrolmentRow(OpenDocument):
 
     request_id: Ident
     status: Literal["pending", "approved", "rejected"]
-    device_id: DeviceId | None
+    device_id: DeviceId | None = None
     requested_name: Text
     fingerprint: Sha256
     words: Text

@@ -66,8 +66,8 @@ class AppChange(OpenDocument):
     """One app on one device: before -> after; None: not there."""
 
     app: Name
-    before: Version | None
-    after: Version | None
+    before: Version | None = None
+    after: Version | None = None
     config_changed: bool = False
     download_bytes: Count = 0
 
@@ -108,12 +108,12 @@ class DeviceView(OpenDocument):
     state: Literal["ok", "updating", "degraded", "failed", "held", "quiet", "OVERDUE", "unknown"]
     why: Text
     online: bool
-    last_seen: UnixTime | None
+    last_seen: UnixTime | None = None
     enrolled_at: UnixTime
     fingerprint: Sha256
     certificate_expires: UnixTime
     desired_generation: Count
-    desired_sha256: Sha256 | None
+    desired_sha256: Sha256 | None = None
     fleets: tuple[Name, ...] = ()
     reported: Reported | None = None
     events: tuple[Event, ...] = ()  # newest first; only in describe

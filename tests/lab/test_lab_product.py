@@ -5,6 +5,7 @@ On both architectures, with crun and with runc.
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +65,7 @@ def test_a_signed_app_runs_under_limits_and_again_after_a_reboot_off_line(
 
 def install(host: EdgeHost) -> None:
     """The source tree and the wheels of the extra `edge`, from the shares."""
+    host.run(["mkdir", "-p", str(Path(PTH).parent)]).check()
     host.put(b"/mnt/wheels\n/mnt/source\n", PTH)
 
 
