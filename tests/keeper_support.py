@@ -120,6 +120,9 @@ class Broker:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(number)
+            if number == signal.SIGSTOP:
+                return
+            self._process.send_signal(signal.SIGCONT)
             self._process.wait(10)
             assert self._pump is not None
             self._pump.join()
@@ -136,7 +139,12 @@ class Broker:
         shutil.copy(self.folder / "ca.pem", layout.ca)
         layout.identity_json.write_text(
             json.dumps(
-                {"device_id": name, "server_url": "https://127.0.0.1:1", "broker_host": "127.0.0.1", "broker_port": self.port}
+                {
+                    "device_id": name,
+                    "server_url": "https://127.0.0.1:1",
+                    "broker_host": "127.0.0.1",
+                    "broker_port": self.port,
+                }
             )
         )
 
@@ -187,11 +195,23 @@ class Server:
             assert time.monotonic() < end, why or "it did not come true in time"
             self.pump()
 
-    def publish(self, payload: bytes, generation: int | None = None, sha256: str = "", channel: Channel = Channel.DESIRED) -> None:
+    @staticmethod
+    def until_closed(true: Callable[[], object], *, seconds: float = 15.0) -> None:
+        """The same while there is no broker to hear."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "it did not come true in time"
+            time.sleep(0.05)
+
+    def publish(
+        self, payload: bytes, generation: int | None = None, sha256: str = "", channel: Channel = Channel.DESIRED
+    ) -> None:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if generation is not None:
             properties.UserProperty = [("generation", str(generation)), ("sha256", sha256)]
-        self._client.publish(topic(DEVICE, channel), payload, qos=1, retain=channel == Channel.DESIRED, properties=properties)
+        self._client.publish(
+            topic(DEVICE, channel), payload, qos=1, retain=channel == Channel.DESIRED, properties=properties
+        )
 
     @property
     def last(self) -> Reported | None:
@@ -247,7 +267,9 @@ class Server:
 class KeeperProcess:
     """The keeper, started and killed like a service. By default on the stand-in host of tests/simulators."""
 
-    def __init__(self, layout: Layout, command: list[str] | None = None, *, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, layout: Layout, command: list[str] | None = None, *, environment: dict[str, str] | None = None
+    ) -> None:
         self.layout = layout
         self.command = command or [
             sys.executable, "-X", "utf8", str(SIMULATORS / "standin_keeper.py"), str(layout.state), str(layout.run),
@@ -327,9 +349,11 @@ class Host:
         """Publish it and wait until every service runs."""
         self.server.publish(self.good(apps, **more))
         return self.server.reported(
-            lambda r: r.generation == self.generation
-            and {a.app for a in r.apps} == set(apps)
-            and all(s.state in ("running", "completed") for a in r.apps for s in a.services),
+            lambda r: (
+                r.generation == self.generation
+                and {a.app for a in r.apps} == set(apps)
+                and all(s.state in ("running", "completed") for a in r.apps for s in a.services)
+            ),
         )
 
     def command(self, app: str, service: str, *argv: str) -> None:
@@ -359,6 +383,8 @@ class Host:
         while time.monotonic() < end and _orphans(self.layout):
             self._end_containers()
             time.sleep(0.05)
+        for pid in _orphans(self.layout):
+            os.kill(pid, signal.SIGKILL)
         self._end_containers()
         self.server.close()
         self.broker.stop()

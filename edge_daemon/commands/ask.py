@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,8 @@ def _containers(containers: list[dict[str, Any]]) -> list[list[str]]:
 
 def _event(event: dict[str, Any]) -> str:
     whom = "/".join(str(event[key]) for key in ("app", "service") if event.get(key))
-    return inert(f"{event.get('at', '')}  {event.get('severity', ''):<5}  {whom:<20}  {event.get('text', '')}")
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(event.get("at", 0))))
+    return inert(f"{at}  {event.get('severity', ''):<5}  {whom:<20}  {event.get('text', '')}")
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -52,7 +52,7 @@ class Children:
         deadline: float = NEVER,
         silence: float = NEVER,
     ) -> Child:
-        """Start it with nothing on standard input and its own process group; standard error is ours. May raise OSError."""
+        """Start it: nothing on standard input, a process group of its own, our standard error. May raise OSError."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reading, False)
         try:

@@ -1,9 +1,10 @@
 """keeper.db: what the keeper must remember over kills, power cuts and reboots. SQLite in WAL, synchronous=FULL.
 
 What stands in it: the outbox of events (`outbox`), the accepted generation and its index, and what is known of apps and
-services (`records`). It is not a trust floor: the floors are prepare's, in trust.db. So when this file cannot be read, it is
-moved aside (never deleted), an alarm event is the first row of the new one, and what runs is taken from the sealed
-generations on disk: a damaged notebook stops no container. The server sees a new spool and loses no number.
+services (`records`). It is not a trust floor: the floors are prepare's, in trust.db. So when this file cannot be
+read, it is moved aside (never deleted), an alarm event is the first row of the new one, and what runs is taken from
+the sealed generations on disk: a damaged notebook stops no container. The server sees a new spool, whose numbers
+begin anew.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Acceptor(Protocol):
         """A generation is sealed; run it. Called again for one that is accepted already."""
 
     def document_refused(self, error: dict[str, Any], generation: int | None) -> None:
-        """This one will not be run; the error says why and whether it is tried again."""
+        """It will not be run; the error says why, and whether it is tried again."""
 
     def document_quarantined(self, digest: str) -> None:
         """Prepare ended three times without an outcome on it."""
@@ -220,7 +220,7 @@ class Desired:
         return index
 
     def _raise_floor(self, done: Document, index: Index) -> None:
-        """The signed time of what prepare has just verified is the clock's floor for judging the broker's certificate."""
+        """The time of signing, now verified: the broker's certificate must not have ended before it."""
         with suppress(ValueError, KeyError, TypeError):
             payload = base64.b64decode(json.loads(done.data)["payload"])
             issued = json.loads(payload)["issued_at"]
@@ -286,7 +286,10 @@ def _generation(done: Document | None) -> int | None:
 
 
 def _holder(lock: os.stat_result) -> int:
-    """From /proc/locks: `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`. By inode: overlay file systems tell another device."""
+    """From /proc/locks, lines as `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`.
+
+    By the inode alone: overlay file systems tell another device. Whoever acts on the answer checks who it is.
+    """
     with open("/proc/locks", encoding="ascii") as file:
         for line in file:
             fields = line.split()

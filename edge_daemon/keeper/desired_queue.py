@@ -1,8 +1,8 @@
 """Which document prepare gets next, and when: pure.
 
 Nothing in a document is believed here. Two claims travel beside it (generation and hash) and are compared with what has
-been *accepted*, so a forged claim can at most make us look at a document. The newest document waits alone; one that failed
-for a passing reason is kept behind it and comes back when the newer one turns out to be refused.
+been *accepted*, so a forged claim can at most make us look at a document. The newest document waits alone; one that
+failed for a passing reason is kept behind it and comes back when the newer one turns out to be refused.
 """
 
 from __future__ import annotations

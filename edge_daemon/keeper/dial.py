@@ -1,8 +1,9 @@
 """Opening the connection to the broker: name, TCP, TLS, without ever stopping the keeper's loop.
 
-Name resolution and handshakes block, so one short-lived thread does them and hands the socket over. It touches nothing of
-the keeper's. Certificates are checked for chain and name, not against the host's clock, which may stand at 1970; instead
-the broker's certificate must not have expired before the clock's floor, the latest time that was ever signed for us.
+Name resolution and handshakes block, so one short-lived thread does them and hands the socket over. It touches
+nothing of the keeper's. Certificates are checked for chain and name, not against the host's clock, which may stand at
+1970; instead the broker's certificate must not have expired before the clock's floor, the latest time that was ever
+signed for us.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 
 from edge_daemon.keeper.reactor import Reactor
 from edge_daemon.layout import Layout
@@ -19,6 +22,7 @@ from fleet_protocol.wire.errors import RoadsteadError, UnreachableError
 
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME
 STEP_SECONDS = 10.0
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class ExpiredPeerError(UnreachableError):
@@ -47,8 +51,21 @@ def check_dates(sock: ssl.SSLSocket, floor: int) -> None:
     """Raises ExpiredPeerError if the peer's certificate ended before `floor`."""
     certificate = sock.getpeercert() or {}
     ends = certificate.get("notAfter")
-    if not isinstance(ends, str) or ssl.cert_time_to_seconds(ends) < floor:
+    if not isinstance(ends, str) or seconds_of(ends) < floor:
         raise ExpiredPeerError(f"the broker's certificate ended on {ends or 'no date'}", element="broker")
+
+
+def seconds_of(text: str) -> int:
+    """`Jan  5 09:34:43 2028 GMT` since 1970.
+
+    As ssl.cert_time_to_seconds, without strptime, which would stay in memory.
+    """
+    month, day, clock, year, zone = text.split()
+    hour, minute, second = clock.split(":")
+    if zone != "GMT":
+        raise ValueError(f"not a date of a certificate: {text}")
+    number = MONTHS.index(month) + 1
+    return int(datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=UTC).timestamp())
 
 
 class Dial:
@@ -118,10 +135,12 @@ class Dial:
 
 def _connect(layout: Layout, host: str, port: int, floor: int) -> ssl.SSLSocket:
     context = tls_context(layout)
-    raw = socket.create_connection((host, port), timeout=STEP_SECONDS)
+    # As text, Python would load its tables for international names, 0.5 MB, and keep them. Both take bytes as well.
+    name: Any = host.encode("ascii")
+    raw = socket.create_connection((name, port), timeout=STEP_SECONDS)
     try:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        wrapped = context.wrap_socket(raw, server_hostname=host)
+        wrapped = context.wrap_socket(raw, server_hostname=name)
     except BaseException:
         raw.close()
         raise

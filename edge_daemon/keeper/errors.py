@@ -14,7 +14,7 @@ class KeeperError(RoadsteadError):
 
 
 class WrongNetworkError(KeeperError):
-    """This process is not in the network namespace that it was told to expect; it connects to nobody."""
+    """The process is not in the network namespace that it was told to expect; it connects to nobody."""
 
     phase = "connecting"
     code = "E0601"

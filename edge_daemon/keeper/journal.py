@@ -1,7 +1,7 @@
 """Noting what was observed, exactly once: an event and the row that remembers it, in one transaction.
 
-A keeper that is killed between a container's end and its noting finds the same container again and notes it then; one that
-is killed after it finds the row and is silent. So no event is lost or told twice.
+A keeper that is killed between a container's end and its noting finds the same container again and notes it then; one
+that is killed after it finds the row and is silent. So no event is lost or told twice.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Journal:
             if past.failures == CRASH_LOOP_AT and past.finished is None:
                 self.say(
                     "container.crash-loop",
-                    f"{seen.app}/{seen.service} failed {past.failures} times in a row and is restarted ever more slowly",
+                    f"{seen.app}/{seen.service} failed {past.failures} times in a row; its restarts become slower",
                     severity="error", app=seen.app, service=seen.service,
                 )  # fmt: skip
         return True

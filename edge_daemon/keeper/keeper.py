@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge_daemon.keeper import notify, report
+from edge_daemon.keeper import notify
+from edge_daemon.keeper.answers import Answers
 from edge_daemon.keeper.children import Children
 from edge_daemon.keeper.clock import BUILD_TIME, NEVER, boot_id, boottime, chance, wall
 from edge_daemon.keeper.db import open_or_replace
 from edge_daemon.keeper.desired import Desired
 from edge_daemon.keeper.desired_queue import Claim
-from edge_daemon.keeper.errors import AskError, StateError, WrongNetworkError
+from edge_daemon.keeper.errors import StateError, WrongNetworkError
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.local_socket import LocalSocket
 from edge_daemon.keeper.loop import Supervisor
@@ -24,6 +25,7 @@ from edge_daemon.keeper.machine import Machine
 from edge_daemon.keeper.outbox import Outbox
 from edge_daemon.keeper.reactor import Reactor, Signals
 from edge_daemon.keeper.records import Records
+from edge_daemon.keeper.reporter import Reporter, accepted
 from edge_daemon.keeper.sealed_state import newest_generation, parse_index, read_index
 from edge_daemon.keeper.session import Session
 from edge_daemon.keeper.spool import Spool
@@ -34,8 +36,6 @@ from fleet_protocol.wire.bounds import ID_PATTERN, matches
 from fleet_protocol.wire.errors import RoadsteadError, inert
 from fleet_protocol.wire.topics import Channel
 
-REPORT_AT_MOST_EVERY_S = 1.0
-UNANSWERED_S = 20.0
 SAY_AGAIN_S = 60.0  # the same refusal of a message that never reached prepare
 TROUBLE_S = 1.0
 
@@ -61,14 +61,16 @@ class Keeper:
         self._facts = machine.facts()
         self._supervisor = Supervisor(
             layout, machine, self._journal, self._reactor, self._children,
-            boot=self._boot, chance=chance, changed=self._changed,
+            boot=self._boot, chance=chance, changed=self._reporter_changed,
         )  # fmt: skip
+        self.refusal: dict[str, Any] | None = json.loads(self._db.get("refusal") or "null")
+        self._reporter = Reporter(self, machine, self._supervisor, self._records)
         self._greet(alarm)
-        self._index = self._adopt_index()
-        accepted = Claim(self._index["generation"], self._index["sha256"]) if self._index else None
+        self.index: Index | None = self._adopt_index()
+        claim = Claim(self.index["generation"], self.index["sha256"]) if self.index else None
         self._desired = Desired(
             layout, self._db, self._children, self, self._prepare_command,
-            accepted=accepted, boot=self._boot, chance=chance,
+            accepted=claim, boot=self._boot, chance=chance,
         )  # fmt: skip
         self._session = Session(
             layout, self._identity, self._reactor, self,
@@ -76,15 +78,11 @@ class Keeper:
             offline=self._presence(online=False),
         )  # fmt: skip
         self._spool = Spool(self._identity["device_id"], self._outbox, self._send_events)
-        self._local = LocalSocket(layout, self._reactor, self._answer, boottime)
-        self._refusal: dict[str, Any] | None = json.loads(self._db.get("refusal") or "null")
+        answers = Answers(layout, self._reporter, self._supervisor, self._outbox, self._connection)
+        self._local = LocalSocket(layout, self._reactor, answers.answer, boottime)
         self._why_not_connected = "not tried yet"
         self._denied: set[str] = set()
         self._said: dict[str, float] = {}
-        self._dirty = True
-        self._last_steady = b""
-        self._report_at = 0.0
-        self._report_next = 0.0
         self._watchdog = notify.watchdog_seconds()
         self._watchdog_at = 0.0
 
@@ -118,7 +116,7 @@ class Keeper:
             self._session.step(now),
             self._local.step(now),
             self._spool.step(now) if self._session.up else NEVER,
-            self._report(now) if self._session.up else NEVER,
+            self._reporter.step(now, self._publish_report) if self._session.up else NEVER,
         )
         if self._watchdog is not None:
             if now >= self._watchdog_at:
@@ -128,7 +126,7 @@ class Keeper:
         return due
 
     def _trouble(self, error: Exception) -> None:
-        """A disk that is full or a host that refuses: said, and tried again; nothing of the state is believed from memory."""
+        """A full disk, or a host that refuses: said, and tried again. Nothing is believed from memory after it."""
         words = error.sentence() if isinstance(error, RoadsteadError) else f"{type(error).__name__}: {error}"
         sys.stderr.write(f"keeper: {inert(words)}\n")
         if isinstance(error, WrongNetworkError):
@@ -175,6 +173,9 @@ class Keeper:
             self._run_index(index, new=index is not known)
         return index
 
+    def _reporter_changed(self) -> None:
+        self._reporter.changed()
+
     def _run_index(self, index: Index, *, new: bool) -> None:
         if new:
             with self._db.transaction():
@@ -186,14 +187,14 @@ class Keeper:
 
     def document_accepted(self, index: Index) -> None:
         """From Desired."""
-        new = self._index is None or index["generation"] > self._index["generation"]
+        new = self.index is None or index["generation"] > self.index["generation"]
         if new:
-            self._index = index
-        self._refusal = None
+            self.index = index
+        self.refusal = None
         self._db.put("refusal", None)
-        self._run_index(index if new or self._index is None else self._index, new=new)
+        self._run_index(index if new or self.index is None else self.index, new=new)
         self._say_presence()
-        self._changed()
+        self._reporter.changed()
 
     def document_refused(self, error: dict[str, Any], generation: int | None) -> None:
         """From Desired."""
@@ -206,19 +207,19 @@ class Keeper:
         }
         if generation is not None:
             refusal["generation"] = generation
-        self._refusal = refusal
+        self.refusal = refusal
         self._db.put("refusal", json.dumps(refusal))
         now = boottime()
         if now - self._said.get(sentence, -SAY_AGAIN_S) >= SAY_AGAIN_S:
             self._said = {text: at for text, at in self._said.items() if now - at < SAY_AGAIN_S} | {sentence: now}
             self._journal.say("desired.refused", sentence, severity="warn" if refusal["retry"] else "error")
-        self._changed()
+        self._reporter.changed()
 
     def document_quarantined(self, digest: str) -> None:
         """From Desired."""
         self._journal.say(
             "desired.quarantined",
-            f"document {digest[:12]} ended prepare three times without an outcome; it is tried once an hour from now on",
+            f"document {digest[:12]} ended prepare three times without an outcome; it is tried once an hour",
             severity="error",
         )
 
@@ -227,7 +228,7 @@ class Keeper:
 
     def _runtime_version(self, line: bytes) -> None:
         self._facts.setdefault("runtime_version", inert(line.decode(errors="replace"))[:100])
-        self._changed()
+        self._reporter.changed()
 
     # -- the broker
 
@@ -238,9 +239,7 @@ class Keeper:
         self._spool.connected()
         self._say_presence()
         self._desired.queue.hurry(boottime())
-        self._last_steady = b""
-        self._report_at = 0.0
-        self._changed()
+        self._reporter.anew()
 
     def session_down(self, why: str) -> None:
         """From Session."""
@@ -265,113 +264,36 @@ class Keeper:
         return self._session.publish(Channel.EVENTS, payload)
 
     def _presence(self, *, online: bool) -> bytes:
-        return strict_json.dumps({"online": online, "boot_id": self._boot} | self._accepted())
+        return strict_json.dumps({"online": online, "boot_id": self._boot} | accepted(self.index))
 
     def _say_presence(self) -> None:
         if self._session.up:
             self._session.publish(Channel.PRESENCE, self._presence(online=True), retain=True)
 
-    def _accepted(self) -> dict[str, object]:
-        return {"generation": self._index["generation"], "sha256": self._index["sha256"]} if self._index else {}
-
     def _clock_floor(self) -> int:
         return max(BUILD_TIME, int(self._db.get("clock_floor") or 0))
 
-    # -- reporting
+    # -- what reports say
 
-    def _changed(self) -> None:
-        self._dirty = True
+    def headline(self) -> dict[str, Any]:
+        """For Reporter."""
+        return {
+            "device_id": self._identity["device_id"],
+            "boot_id": self._boot,
+            "daemon_version": self._version,
+            "preparing": self._desired.progress,
+            "host": self._facts | {"pending_events": self._outbox.pending},
+        }
 
-    def _report(self, now: float) -> float:
-        """Publish when something changed, at most once a second, and every `report_every_s`."""
-        due = self._report_at if not self._dirty else min(self._report_at, self._report_next)
-        if now < max(due, self._report_next):
-            return max(due, self._report_next)
-        self._dirty = False
-        built = self._build(now)
-        steady = report.steady_part(built)
-        if steady != self._last_steady or now >= self._report_at:
-            if not self._session.publish(Channel.REPORTED, report.within_bounds(built), then=self._report_taken):
-                return now + REPORT_AT_MOST_EVERY_S
-            self._last_steady = steady
-            self._report_next = now + REPORT_AT_MOST_EVERY_S
-            settings = self._index["settings"] if self._index else {}
-            self._report_at = now + settings.get("report_every_s", 60)
-        return self._report_at
+    def _connection(self) -> dict[str, Any]:
+        return {"connected": self._session.up, "why_not_connected": self._why_not_connected}
+
+    def _publish_report(self, data: bytes) -> bool:
+        return self._session.publish(Channel.REPORTED, data, then=self._report_taken)
 
     def _report_taken(self, taken: bool) -> None:
         if not taken:
-            self._last_steady = b""
-
-    def _build(self, now: float) -> dict[str, Any]:
-        out: dict[str, Any] = {
-            "schema": "roadstead/reported/v1",
-            "device_id": self._identity["device_id"],
-            "boot_id": self._boot,
-            "at": wall(),
-            "daemon_version": self._version,
-            "running_generation": self._index["generation"] if self._index else 0,
-            "preparing": self._desired.progress,
-            "apps": [self._reported_app(app, now) for app in sorted(self._supervisor.plans)],
-            "host": self._facts | {"pending_events": self._outbox.pending},
-        }
-        if self._refusal is not None:
-            out["refusal"] = self._refusal
-        return out | self._accepted()
-
-    def _reported_app(self, app: str, now: float) -> dict[str, Any]:
-        view = self._supervisor.views.get(app)
-        if view is None:
-            return {"app": app, "state": "updating", "why": "not looked at yet"}
-        runtime = self._machine.runtime
-        readings = {
-            name: report.Readings(runtime.limits(app, name), runtime.usage(app, name))
-            for name, seen in view.seen.items()
-            if seen.pid is not None
-        }
-        rows = {unit.name: self._records.service(app, unit.name, view.plan.revision or "") for unit in view.plan.units}
-        return report.reported_app(view, self._records.app(app), rows, readings, now)
-
-    # -- the local socket
-
-    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        match asked.get("ask"):
-            case "status":
-                return {
-                    "report": self._build(boottime()),
-                    "connected": self._session.up,
-                    "why_not_connected": self._why_not_connected,
-                    "pending_events": self._outbox.pending,
-                }
-            case "ps":
-                return {"containers": self._containers()}
-            case "events":
-                count = asked.get("count", 50)
-                rows = self._outbox.recent(min(count, 10_000) if type(count) is int else 50)
-                through = self._outbox.through
-                return {"events": [r.fields() | {"sent": r.seq is not None and r.seq <= through} for r in rows]}
-            case "logs":
-                return self._logs(asked)
-            case "modules":
-                return {"modules": sorted(sys.modules), "pid": os.getpid()}
-        raise AskError("knows status, ps, events, logs and modules")
-
-    def _containers(self) -> list[dict[str, Any]]:
-        apps = self._build(boottime())["apps"]
-        keys = ("app", "release", "revision")
-        return [{key: app.get(key) for key in keys} | service for app in apps for service in app.get("services", [])]
-
-    def _logs(self, asked: dict[str, Any]) -> dict[str, Any]:
-        app, service = asked.get("app"), asked.get("service")
-        view = self._supervisor.views.get(app) if isinstance(app, str) else None
-        if view is None:
-            raise AskError("no such app is on this host", element=str(app)[:64])
-        names = [unit.name for unit in view.plan.units] or sorted(view.seen)
-        if not service and len(names) == 1:
-            service = names[0]
-        if service not in names:
-            raise AskError(f"name one of its services: {', '.join(names)}", element=str(app))
-        return {"path": str(self._layout.logs / str(app) / str(service) / "ctr.log"), "service": service}
+            self._reporter.anew()
 
 
 def check_network(expected: Path | None) -> None:

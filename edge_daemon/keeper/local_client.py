@@ -19,11 +19,11 @@ MAX_ANSWER = 16 * 1024 * 1024
 def ask(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> dict[str, Any]:
     """The daemon's answer to one request. Raises a RoadsteadError when there is none, or it is a refusal.
 
-    `{"ask": "status"}`                        -> {"report": Reported, "connected", "pending_events", "why_not_connected"}
-    `{"ask": "ps"}`                            -> {"containers": [ReportedService + app, release, revision]}
-    `{"ask": "events", "count": 50}`           -> {"events": [Event + sent], oldest first}
-    `{"ask": "logs", "app": A, "service": S}`  -> {"path": file}; the caller reads it
-    `{"ask": "modules"}`                       -> {"modules": [...]}: what is loaded, for the footprint's test
+    * `{"ask": "status"}`: `{"report": Reported, "connected", "why_not_connected", "pending_events"}`
+    * `{"ask": "ps"}`: `{"containers": [ReportedService and its app, release, revision]}`
+    * `{"ask": "events", "count": 50}`: `{"events": [Event and whether the server has it: "sent"]}`, oldest first
+    * `{"ask": "logs", "app": A, "service": S}`: `{"path": file, "service"}`; the caller reads the file
+    * `{"ask": "modules"}`: `{"modules": [...], "pid"}`; what is loaded, for the footprint's test
     """
     path = str(Layout(run_dir, run_dir).socket)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:

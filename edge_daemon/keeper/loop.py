@@ -370,8 +370,9 @@ _NOTHING: tuple[frozenset[str], frozenset[str], bool] = (frozenset(), frozenset(
 
 
 def _whole(one: Seen, revision: str | None) -> Seen | None:
-    """A container that a starter left half-made: of the wanted revision it counts as absent, for starting it again mends
-    it (and waits for a starter that is still at it); of another it counts as ended."""
+    """A container that a starter left half-made counts as absent if its revision is wanted: starting it again mends it,
+    and waits for a starter that is still at it. Of another revision it counts as ended.
+    """
     if one.started_at is not None:
         return one
     return None if one.revision == revision else one._replace(pid=None)

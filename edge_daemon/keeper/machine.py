@@ -20,7 +20,9 @@ class Machine(Protocol):
     """Real: `HostMachine`."""
 
     @property
-    def runtime(self) -> Runtime: ...
+    def runtime(self) -> Runtime:
+        """What is quick enough to be called in the loop."""
+
     def start(self, app: str, service: str, revision: str, seal: str, log_bytes: int) -> list[str]:
         """The command that starts one container and says `{"pid": n}`."""
 
@@ -41,7 +43,7 @@ class Machine(Protocol):
 
 
 class HostMachine:
-    """This host."""
+    """The host that this process runs on."""
 
     def __init__(self, layout: Layout, cgroup_parent: str, runtime: str) -> None:
         self._layout = layout
@@ -49,16 +51,20 @@ class HostMachine:
         self.runtime: Runtime = self._host
 
     def start(self, app: str, service: str, revision: str, seal: str, log_bytes: int) -> list[str]:
+        """Through the starter."""
         return self._host.starter_command("start", app, service, revision, seal, str(log_bytes))
 
     def remove(self, app: str, service: str) -> list[str]:
+        """Through the starter."""
         return self._host.starter_command("remove", app, service)
 
     def prune(self, apps: set[str]) -> list[str]:
+        """Through the starter."""
         host = self._host
         return starter_command(self._layout, host.cgroup_parent, host.chosen.path, ["prune", *sorted(apps)])
 
     def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
+        """The real one-shot, in its own groups."""
         command = [
             sys.executable, "-I", "-m", "edge_daemon.prepare",
             "--state-dir", str(self._layout.state), "--run-dir", str(self._layout.run),
@@ -73,6 +79,7 @@ class HostMachine:
         return command
 
     def facts(self) -> dict[str, object]:
+        """From the kernel and the runtime."""
         system = os.uname()
         return {
             "arch": system.machine,
@@ -83,4 +90,5 @@ class HostMachine:
         }
 
     def version_command(self) -> list[str]:
+        """Of runc or crun."""
         return [self._host.chosen.path, "--version"]

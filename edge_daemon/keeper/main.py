@@ -1,7 +1,8 @@
 """`edge-daemon run`: become the keeper.
 
-The keeper runs in a Python of its own that leaves out docstrings and assertions (-OO), the user's environment (-I) and all
-but one malloc arena: together some 4 MB less for as long as the host is up. So `run` replaces this process once.
+The keeper runs in a Python of its own that leaves out docstrings and assertions (-OO), the user's environment (-I)
+and all but one malloc arena: together some 4 MB less for as long as the host is up. So `run` replaces this process
+once.
 """
 
 from __future__ import annotations

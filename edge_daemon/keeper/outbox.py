@@ -1,7 +1,7 @@
 """Events: kept until the server has them, and the newest for the host's own eyes.
 
-An event gets its number when it is first sent, not when it happens. So the numbers that the server sees have no gap, also
-when old and unimportant events had to be dropped unsent because the host was away for too long.
+An event gets its number when it is first sent, not when it happens. So the numbers that the server sees have no gap,
+also when old and unimportant events had to be dropped unsent because the host was away for too long.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Outbox:
             )
 
     def batch(self, after: int) -> list[Event]:
-        """The next events to send above number `after`, numbered durably before they leave; at most one message's worth."""
+        """One message's worth of events above number `after`, numbered durably before they leave."""
         rows = self._select("seq > ? ORDER BY seq LIMIT ?", after, MAX_EVENTS_PER_MESSAGE)
         if len(rows) < MAX_EVENTS_PER_MESSAGE and self._unsent:
             new = self._select("seq IS NULL ORDER BY id LIMIT ?", MAX_EVENTS_PER_MESSAGE - len(rows))

@@ -1,4 +1,4 @@
-"""Which revision of each app shall run: the accepted index, each app replaced by its last good where it cannot be read."""
+"""Which revision of each app shall run: the accepted index's, or the last good where that one cannot be read."""
 
 from __future__ import annotations
 

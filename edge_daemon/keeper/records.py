@@ -18,7 +18,10 @@ class AppRow(NamedTuple):
 
 
 class ServiceRow(NamedTuple):
-    """One service in the revision that was last started. `started` and `ended` name the container last noted as such."""
+    """One service in the revision that was last started.
+
+    `started` and `ended` name the container last noted as such.
+    """
 
     app: str
     service: str

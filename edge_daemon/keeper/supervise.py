@@ -204,7 +204,7 @@ def after_failed_start(past: Past, *, retry: bool, now: float, chance: float) ->
 def proven(
     observed: tuple[Seen, ...], wanted: Wanted, *, window_s: float, max_restarts: int, now: float, ticks_per_second: int
 ) -> bool | float:
-    """Whether the wanted revision has run whole for its window; else when to look again (infinity: not by time alone)."""
+    """Whether the wanted revision ran whole for its window; else when to look again (infinity: not by time alone)."""
     seen = {one.service: one for one in observed}
     if any(one.revision != wanted.revision for one in observed):
         return float("inf")

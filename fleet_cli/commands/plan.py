@@ -13,7 +13,7 @@ from fleet_cli.output import size, talk
 from fleet_cli.session import client
 from fleet_client.api import FleetClient
 from fleet_protocol.wire.durable import replace_durably
-from fleet_protocol.wire.errors import Exit, RoadsteadError
+from fleet_protocol.wire.errors import Exit, RoadsteadError, inert
 
 Json = dict[str, Any]
 SHOWN_DEVICES = 12
@@ -30,12 +30,16 @@ files_option = click.option(
 
 
 class PlanRefusedError(RoadsteadError):
-    """The plan says why it cannot be applied."""
+    """The plan says why it cannot be applied; the sentence is the server's own."""
 
     phase = "planning"
     component = "server"
     code = "E0530"
     exit_status = Exit.CONFLICT
+
+    def sentence(self) -> str:
+        """As the server put it."""
+        return inert(self.reason)
 
 
 @click.command()

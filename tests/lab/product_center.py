@@ -41,7 +41,7 @@ run: [web@1.0.0]
 config: {web: {SITE: "{label.site}"}}
 """
 CONFIG = """config:
-  SITE: {service: web, type: string, pattern: "[a-z0-9]{1,16}", to: env, default: unset}
+  SITE: {service: web, type: string, pattern: "[a-z0-9-]{1,16}", to: env, default: unset}
 health: {window: 5s}
 """
 

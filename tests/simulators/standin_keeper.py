@@ -59,10 +59,10 @@ class StandinRuntime:
     def remove(self, app: str, service: str) -> None:
         raise NotImplementedError(app, service)
 
-    def usage(self, app: str, service: str) -> Usage:
+    def usage(self, _app: str, _service: str) -> Usage:
         return Usage(4096, 8192, 1000, 0, 1, 0)
 
-    def limits(self, app: str, service: str) -> EnforcedLimits:
+    def limits(self, _app: str, _service: str) -> EnforcedLimits:
         return EnforcedLimits(1 << 24, 0, 100, 16)
 
     def update_limits(self, app: str, service: str, limits: LimitValues) -> None:
@@ -89,7 +89,7 @@ class StandinMachine:
         self._layout = layout
         self.runtime: Runtime = StandinRuntime(layout)
 
-    def start(self, app: str, service: str, revision: str, seal: str, log_bytes: int) -> list[str]:
+    def start(self, app: str, service: str, revision: str, seal: str, _log_bytes: int) -> list[str]:
         return self._starter("start", app, service, revision, seal)
 
     def remove(self, app: str, service: str) -> list[str]:
@@ -127,6 +127,7 @@ def _ticks(pid: int) -> int | None:
 
 
 if __name__ == "__main__":
+    os.environ.pop("LD_PRELOAD", None)  # a false clock is the keeper's alone
     layout = Layout(Path(sys.argv[1]), Path(sys.argv[2]))
     layout.run.mkdir(exist_ok=True)
     Keeper(layout, StandinMachine(layout), "0.0-test").run()

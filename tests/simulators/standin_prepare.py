@@ -1,9 +1,9 @@
-"""Judges documents as `edge_daemon.prepare` does, for tests of the keeper alone: same arguments, lock, outcome and files.
+"""Judges documents as `edge_daemon.prepare` does, for tests of the keeper alone: same lock, outcome and files.
 
     standin_prepare.py STATE_DIR DOCUMENT
 
-A document is `GOOD ` and JSON `{"generation", "apps": {app: {"release", "services": [...]}}, "settings"}`, or `SLOW `, `HANG `,
-`CRASH ` or `LATER ` before the same; all else is refused. Every run writes `begin` and `end` lines to STATE_DIR/prepare.log.
+A document is `GOOD ` and JSON (`generation`, `apps`: app -> `release`, `services` ..., `settings`), or `SLOW `,
+`HANG `, `CRASH ` or `LATER ` before the same; all else is refused. Every run writes lines to STATE_DIR/prepare.log.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     standin_starter.py start|remove|prune RUN_DIR STATE_DIR [APP SERVICE [REVISION SEAL]]
 
-What a service runs stands in STATE_DIR/commands/<app>.<service>.json (argv); default: `sleep 1000`. A shell plays conmon.
-STATE_DIR/hold/<app>.<service> makes a start hang until the file is gone.
+What a service runs stands in STATE_DIR/commands/<app>.<service>.json (argv); default: `sleep 1000`. A shell plays
+conmon. STATE_DIR/hold/<app>.<service> makes a start hang until the file is gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ import sys
 import time
 from pathlib import Path
 
-MONITOR = '"$@" & pid=$!; echo $pid > "$F/pid.new"; mv "$F/pid.new" "$F/pid"; wait $pid; echo $? > "$F/exit.new"; mv "$F/exit.new" "$F/exit"'
+MONITOR = """
+"$@" & pid=$!
+echo $pid > "$F/pid.new"; mv "$F/pid.new" "$F/pid"
+wait $pid
+echo $? > "$F/exit.new"; mv "$F/exit.new" "$F/exit"
+"""
 
 
 def ticks(pid: int) -> int | None:
@@ -47,12 +52,21 @@ def start(run: Path, state: Path, app: str, service: str, revision: str) -> int:
             os.dup2(null, fd)
         os.closerange(3, 64)
         os.environ["F"] = str(folder)
-        os.execv("/bin/sh", ["sh", "-c", MONITOR, "sh", *argv])
+        os.execv("/bin/sh", ["sh", "-c", MONITOR, "sh", *argv])  # noqa: S606  as conmon would
     while not (folder / "pid").exists():
         time.sleep(0.002)
     pid = int((folder / "pid").read_text())
     meta.with_suffix(".new").write_text(
-        json.dumps({"app": app, "service": service, "revision": revision, "pid": pid, "ticks": ticks(pid) or 1, "at": time.time()})
+        json.dumps(
+            {
+                "app": app,
+                "service": service,
+                "revision": revision,
+                "pid": pid,
+                "ticks": ticks(pid) or 1,
+                "at": time.time(),
+            }
+        )
     )
     meta.with_suffix(".new").replace(meta)
     with (state / "started.log").open("a") as log:
