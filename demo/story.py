@@ -64,5 +64,3 @@ def taken_down() -> str:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

@@ -254,3 +254,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         self.server.blobs[wanted] = data
         self.answer(201, Docker_Content_Digest=wanted)
+
+
+WHOLE_FLEET = """apiVersion: roadstead/v1
+kind: Fleet
+name: cam-eu
+select:  {role: camera, region: eu}
+run:     [cam@1.9.0]
+config:  {cam: {GW_SITE: "{label.site}", PORT: 1.10, ON: true}}
+settings: {reportEvery: 30s, imagesQuota: 2Gi}
+contact: {every: 5m, overdue: 3x, satellite: {match: {link: sat}, every: 6h}}
+window:  {cron: "0 22 * * *", for: 6h, timezone: device, canaryAnytime: true}
+rollout:
+  waves: [{name: canary, devices: 5}, {select: {site: lab}}, {upTo: 50%}, {upTo: 90%}, rest]
+  soak: 10m
+  maxUnavailable: {per: site, devices: 1}
+  stopAt: 2%
+  onFail: revert
+  gates:
+    - healthy >= 98%
+    - restartsPerHour < 0.1
+    - metric: {app: gw, name: http_p95_ms, max: 45}
+"""

@@ -72,7 +72,7 @@ SERVICE: dict[str, Key] = {
     **_noted("each container can always use its whole limit", "mem_reservation"),
     **_noted("images are pinned by digest and fetched once", "pull_policy", "pull_refresh_after"),
     **_noted("it concerns development only", "develop", "attach"),
-    **_no("a release builds nothing: push the image, or save it to a file and use `fleet import image`", "build"),
+    **_no("a release builds nothing: push the image, or save it to a file named in app.yaml under `images`", "build"),
     **_no("permissions are granted one by one, in app.yaml under `grants`", "privileged",
           harmless=("false",)),
     **_no("every service has a process namespace of its own", "pid", harmless=("",)),

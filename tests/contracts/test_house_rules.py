@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
-    "fleet_protocol", "provisioning", "edge_daemon", "fleet_server", "fleet_release", "fleet_client", "tui", "fleet_cli",
+    "fleet_protocol", "provisioning", "edge_daemon", "fleet_server",
+    "fleet_release", "fleet_client", "tui", "fleet_cli",
 )  # fmt: skip
 SOURCES = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
 

@@ -5,36 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from release_support import FLEET, lint_files
+from release_support import FLEET, WHOLE_FLEET, lint_files
 
 from fleet_release.findings import FilesRefusedError
 from fleet_release.fleet_file import load_fleets
 
-WHOLE = """apiVersion: roadstead/v1
-kind: Fleet
-name: cam-eu
-select:  {role: camera, region: eu}
-run:     [cam@1.9.0]
-config:  {cam: {GW_SITE: "{label.site}", PORT: 1.10, ON: true}}
-settings: {reportEvery: 30s, imagesQuota: 2Gi}
-contact: {every: 5m, overdue: 3x, satellite: {match: {link: sat}, every: 6h}}
-window:  {cron: "0 22 * * *", for: 6h, timezone: device, canaryAnytime: true}
-rollout:
-  waves: [{name: canary, devices: 5}, {select: {site: lab}}, {upTo: 50%}, {upTo: 90%}, rest]
-  soak: 10m
-  maxUnavailable: {per: site, devices: 1}
-  stopAt: 2%
-  onFail: revert
-  gates:
-    - healthy >= 98%
-    - restartsPerHour < 0.1
-    - metric: {app: gw, name: http_p95_ms, max: 45}
-"""
-
 
 def test_a_whole_fleet_is_compiled_and_policies_are_carried_as_written(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
-    path.write_text(WHOLE)
+    path.write_text(WHOLE_FLEET)
     (spec,) = load_fleets([path])
     assert spec.select == {"role": "camera", "region": "eu"}
     assert [(a.app, a.version) for a in spec.run] == [("cam", "1.9.0")]

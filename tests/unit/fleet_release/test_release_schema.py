@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
+from release_support import WHOLE_FLEET
 from ruamel.yaml import YAML
-from test_fleet_file import WHOLE
 
 from fleet_release.manifest.schema import DRAFT, export_schema
 
@@ -45,7 +45,11 @@ def test_the_schema_is_draft_07_which_editors_read(kind: str) -> None:
 
 
 def test_the_documented_app_and_fleet_pass_the_schema_as_they_pass_lint() -> None:
-    for kind, text in (("app", APP), ("fleet", WHOLE), ("fleet", WHOLE.replace("{role: camera, region: eu}", "all"))):
+    for kind, text in (
+        ("app", APP),
+        ("fleet", WHOLE_FLEET),
+        ("fleet", WHOLE_FLEET.replace("{role: camera, region: eu}", "all")),
+    ):
         validator = jsonschema_rs.validator_for(json.loads(export_schema(kind)))
         faults = [str(e) for e in validator.iter_errors(YAML(typ="safe", pure=True).load(text))]
         assert faults == []
