@@ -17,7 +17,10 @@ ROUNDS = 10
 def main() -> int:
     """Print each part with its own command, so that it can be repeated alone."""
     parts: tuple[tuple[str, Sequence[str]], ...] = (
-        ("the keeper's memory", ("-m", "pytest", "-q", "-s", "--no-header", "tests/contracts/test_keeper_footprint.py")),
+        (
+            "the keeper's memory",
+            ("-m", "pytest", "-q", "-s", "--no-header", "tests/contracts/test_keeper_footprint.py"),
+        ),
         ("a container's start and removal", ("-m", "edge_daemon.keeper.runtime.bench")),
         ("the server, 10,000 devices", ("-m", "fleet_server.bench")),
     )

@@ -117,12 +117,16 @@ class Broker:
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
+    def go_on(self) -> None:
+        """After a SIGSTOP."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(number)
             if number == signal.SIGSTOP:
                 return
-            self._process.send_signal(signal.SIGCONT)
             self._process.wait(10)
             assert self._pump is not None
             self._pump.join()
@@ -386,6 +390,7 @@ class Host:
         for pid in _orphans(self.layout):
             os.kill(pid, signal.SIGKILL)
         self._end_containers()
+        self.broker.go_on()
         self.server.close()
         self.broker.stop()
 
