@@ -87,6 +87,7 @@ def build(layout: Layout) -> Server:
         nonces=nonces,
         sessions=Sessions(),
         status=status,
+        ask=queue.ask,
     )
     feed = IdentityFeed(store, broker, services.now)
     return Server(layout, config, services, link, feed, broker)

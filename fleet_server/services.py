@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,7 @@ class Services:
     nonces: Nonces
     sessions: Sessions
     status: Callable[[], dict[str, Any]]
+    ask: Callable[[Iterable[str]], None]  # these devices look for withdrawals now
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.time
 

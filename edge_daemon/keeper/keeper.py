@@ -29,6 +29,7 @@ from edge_daemon.keeper.reporter import Reporter, accepted
 from edge_daemon.keeper.sealed_state import newest_generation, parse_index, read_index
 from edge_daemon.keeper.session import Session
 from edge_daemon.keeper.spool import Spool
+from edge_daemon.keeper.upkeep import Upkeep, Withdrawn, read_withdrawn, without, write_withdrawn
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Identity, Index
 from fleet_protocol.wire import strict_json
@@ -65,6 +66,8 @@ class Keeper:
         )  # fmt: skip
         self.refusal: dict[str, Any] | None = json.loads(self._db.get("refusal") or "null")
         self._reporter = Reporter(self, machine, self._supervisor, self._records)
+        self.withdrawn = read_withdrawn(self._db.get("withdrawn"))
+        self._upkeep = Upkeep(machine, self._children, now=boottime(), chance=chance, checked=self._withdrawals)
         self._greet(alarm)
         self.index: Index | None = self._adopt_index()
         claim = Claim(self.index["generation"], self.index["sha256"]) if self.index else None
@@ -113,6 +116,7 @@ class Keeper:
             self._children.step(now),
             self._supervisor.step(now),  # before anything that has to do with the network
             self._desired.step(now),
+            self._upkeep.step(now),
             self._session.step(now),
             self._local.step(now),
             self._spool.step(now) if self._session.up else NEVER,
@@ -183,7 +187,24 @@ class Keeper:
                 self._journal.say(
                     "generation.accepted", f"generation {index['generation']} was accepted: {_apps(index)}"
                 )
-        self._supervisor.want(index)
+        self._supervisor.want(without(index, self.withdrawn))
+
+    def _withdrawals(self, found: Withdrawn) -> None:
+        """From Upkeep: what the signers of releases took back. Nothing else stops what runs."""
+        if found == self.withdrawn:
+            return
+        with self._db.transaction():
+            self._db.put("withdrawn", write_withdrawn(found))
+            for app, (release, reason) in found.items():
+                if self.withdrawn.get(app) != (release, reason):
+                    words = (
+                        f"{app} {release} was withdrawn by its signers and is stopped: {reason or 'no reason given'}"
+                    )
+                    self._journal.say("app.withdrawn", words, severity="error", app=app)
+        self.withdrawn = found
+        if self.index is not None:
+            self._supervisor.want(without(self.index, found))
+        self._reporter.changed()
 
     def document_accepted(self, index: Index) -> None:
         """From Desired."""
@@ -254,11 +275,13 @@ class Keeper:
             self._journal.say("broker.denied", f"the broker denied {what}", severity="error")
 
     def session_message(self, channel: Channel, payload: bytes, properties: list[tuple[str, str]]) -> None:
-        """From Session. `requests` are reserved: nothing is done for one."""
+        """From Session."""
         if channel == Channel.DESIRED:
             self._desired.message(payload, properties)
         elif channel == Channel.ACKS:
             self._spool.acknowledged(payload)
+        elif channel == Channel.REQUESTS:
+            self._upkeep.asked(payload, boottime())
 
     def _send_events(self, payload: bytes) -> bool:
         return self._session.publish(Channel.EVENTS, payload)

@@ -35,6 +35,12 @@ class Machine(Protocol):
     def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
         """The command that makes a document ready to run."""
 
+    def check(self) -> list[str]:
+        """The command that looks for withdrawals."""
+
+    def renew(self) -> list[str]:
+        """The command that renews the certificate if it has grown old."""
+
     def facts(self) -> dict[str, object]:
         """What this host is, for the report."""
 
@@ -65,17 +71,29 @@ class HostMachine:
 
     def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
         """The real one-shot, in its own groups."""
+        command = self._prepare("--document", document)
+        if keep:
+            command += ["--keep", *(f"{app}/{revision}" for app, revision in sorted(keep))]
+        return command
+
+    def check(self) -> list[str]:
+        """The one-shot again, for metadata alone."""
+        return self._prepare("--check")
+
+    def renew(self) -> list[str]:
+        """As a person would."""
+        return [sys.executable, "-I", "-m", "edge_daemon.main", "renew", "--state-dir", str(self._layout.state)]
+
+    def _prepare(self, *words: str) -> list[str]:
         command = [
             sys.executable, "-I", "-m", "edge_daemon.prepare",
             "--state-dir", str(self._layout.state), "--run-dir", str(self._layout.run),
-            "--document", document, "--cgroup-parent", self._host.cgroup_parent,
+            "--cgroup-parent", self._host.cgroup_parent, *words,
         ]  # fmt: skip
         for mount in self._host.hierarchies.mounts():
             group = f"{mount}{self._host.cgroup_parent}/prepare"
             if os.path.isdir(group):
                 command += ["--cgroup", group]
-        if keep:
-            command += ["--keep", *(f"{app}/{revision}" for app, revision in sorted(keep))]
         return command
 
     def facts(self) -> dict[str, object]:

@@ -27,6 +27,10 @@ class Source(Protocol):
         """Who and what this device is, just now."""
 
     @property
+    def withdrawn(self) -> dict[str, tuple[str, str]]:
+        """App -> (release, reason) of what its signers took back."""
+
+    @property
     def refusal(self) -> dict[str, Any] | None:
         """Of the newest document, until another is accepted."""
 
@@ -80,9 +84,19 @@ class Reporter:
             "schema": "roadstead/reported/v1",
             "at": wall(),
             "running_generation": index["generation"] if index else 0,
-            "apps": [self._app(app, now) for app in sorted(self._supervisor.plans)],
+            "apps": [self._app(app, now) for app in sorted(self._supervisor.plans)] + self._withdrawn(),
         }
         return out | ({"refusal": refusal} if refusal is not None else {}) | accepted(index)
+
+    def _withdrawn(self) -> list[dict[str, Any]]:
+        """Apps that are wanted, and whose release was withdrawn."""
+        index, out = self._source.index, []
+        for app, entry in sorted(index["apps"].items()) if index else ():
+            release, reason = self._source.withdrawn.get(app, ("", ""))
+            if release == entry["release"]:
+                why = f"{release} was withdrawn by its signers: {reason or 'no reason given'}"
+                out.append({"app": app, "state": "stopped", "why": why, "desired_release": release})
+        return out
 
     def _app(self, app: str, now: float) -> dict[str, Any]:
         view = self._supervisor.views.get(app)

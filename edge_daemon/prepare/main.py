@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         layout = Layout(args.state_dir.absolute(), args.run_dir.absolute())
         with _locked(layout):
             _join(args.cgroup)
-            Preparation(layout, report, keep, args.cgroup_parent).run(_document(args.document))
+            preparation = Preparation(layout, report, keep, args.cgroup_parent)
+            preparation.check() if args.check else preparation.run(_document(args.document))
     except RoadsteadError as error:
         return _refuse(report, error)
     except ValueError as error:
@@ -103,6 +104,12 @@ class Preparation:
             helper.call("sealed")
         garbage.collect(self._layout, self._store, garbage.needed(self._layout, self._keep), frozenset())
         self._report.outcome("sealed", desired.generation, sha256)
+
+    def check(self) -> None:
+        """Fetch what is newest, and say which accepted releases their own signers withdrew with `effect: stop`."""
+        self._open()
+        with self._helper(b"") as helper:
+            self._report.checked(helper.call("stops")["stops"])
 
     def _open(self) -> None:
         """Directories, with the permissions that the split of powers stands on."""
@@ -301,7 +308,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
-    parser.add_argument("--document", type=Path, required=True, help="the signed envelope as it came")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--document", type=Path, help="the signed envelope as it came")
+    what.add_argument("--check", action="store_true", help="only look for withdrawals")
     parser.add_argument(
         "--cgroup", type=Path, action="append", default=[], help="a cgroup directory to enter; may be repeated"
     )

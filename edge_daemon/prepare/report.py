@@ -26,6 +26,10 @@ class Report:
         """`sealed` or `current`; the hash is that of the document's payload, as in the index."""
         self._line({kind: {"generation": generation, "sha256": sha256}})
 
+    def checked(self, stops: list[dict[str, str]]) -> None:
+        """The last line of a look for withdrawals."""
+        self._line({"checked": {"stops": stops}})
+
     def refused(self, error: RoadsteadError) -> None:
         """The last line when nothing was accepted."""
         self._line({"refused": error.as_dict()})

@@ -111,6 +111,7 @@ class _Worker:
             "layer": self._layer,
             "accept": self._accept,
             "sealed": self._sealed,
+            "stops": self._stops,
         }
         while (frame := self._channel.receive()) is not None:
             self._channel.send(commands[frame["do"]](frame))
@@ -170,6 +171,10 @@ class _Worker:
     def _sealed(self, _: dict[str, Any]) -> dict[str, Any]:
         self._verifier.sealed(self._judged())
         return {"ok": True}
+
+    def _stops(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._verifier.update_time(self._server.time_statement)
+        return {"stops": [{"app": s.app, "release": s.release, "reason": s.reason} for s in self._verifier.stops()]}
 
     def _judged(self) -> Accepted:
         if self._accepted is None:

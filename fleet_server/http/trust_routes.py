@@ -12,6 +12,7 @@ from fleet_server.errors import BadRequestError, NotFoundError
 from fleet_server.http.answers import JSON, answer, body, in_thread, services
 from fleet_server.http.auth import Anybody, Operator
 from fleet_server.services import Services
+from fleet_server.withdrawals import concerned
 
 router = APIRouter(tags=["trust"])
 
@@ -41,6 +42,8 @@ async def put_metadata(request: Request, role: str, caller: Operator) -> Respons
 def _put_metadata(parts: Services, role: str, data: bytes, replaces: int, who: str) -> RoleVersion:
     done = parts.repository.put_role(role, data, replaces, datetime.fromtimestamp(parts.clock(), UTC))
     parts.record(who, "put metadata", role, version=done.version)
+    if names := concerned(role, data, parts.store.desired_rows().values()):
+        parts.ask(names)
     return done
 
 

@@ -43,6 +43,8 @@ KEEPALIVE_S = 30
 ANSWER_S = 15.0
 BACKOFF_S = (0.5, 30.0)
 MAX_DOUBLINGS = 10
+CHECK = b'{"request":"check"}'
+"""Look for withdrawals now. Unsigned: it makes a device fetch metadata, and nothing else."""
 
 log = logging.getLogger("roadstead.link")
 
@@ -265,6 +267,8 @@ class _Session:
         while self._acks and len(self._unanswered) < self._window:
             (device_id, _), ack = self._acks.popitem()
             self._publish(topic(device_id, Channel.ACKS), ack.to_bytes())
+        for name in self._queue.take_asking(self._window - len(self._unanswered)):
+            self._publish(topic(name, Channel.REQUESTS), CHECK)
         free = self._window - len(self._unanswered)
         names = self._queue.take(free, time.monotonic()) if free > 0 else []
         rows = self._rows(names) if names else {}

@@ -16,6 +16,7 @@ class DesiredQueue:
         self._lock = threading.Lock()
         self._waiting: dict[str, None] = {}
         self._answered: dict[str, float] = {}
+        self._asking: dict[str, None] = {}
         self._rate, self._burst = per_second, float(burst)
         self._left, self._at = float(burst), 0.0
         self.wake: Callable[[], None] = lambda: None
@@ -52,6 +53,21 @@ class DesiredQueue:
             for device_id in out:
                 del self._waiting[device_id]
             self._left -= len(out)
+        return out
+
+    def ask(self, device_ids: Iterable[str]) -> None:
+        """Have these devices look for withdrawals now; those that are away look within a day."""
+        with self._lock:
+            for device_id in device_ids:
+                self._asking[device_id] = None
+        self.wake()
+
+    def take_asking(self, at_most: int) -> list[str]:
+        """Whom to ask next."""
+        with self._lock:
+            out = list(self._asking)[: max(0, at_most)]
+            for device_id in out:
+                del self._asking[device_id]
         return out
 
     def waiting(self) -> int:

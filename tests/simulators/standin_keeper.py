@@ -106,6 +106,12 @@ class StandinMachine:
         (self._layout.state / "keep.json").write_text(json.dumps(sorted(keep)))
         return [sys.executable, "-I", "-S", str(HERE / "standin_prepare.py"), str(self._layout.state), document]
 
+    def check(self) -> list[str]:
+        return ["cat", str(self._layout.state / "check.json")]
+
+    def renew(self) -> list[str]:
+        return ["true"]
+
     def facts(self) -> dict[str, object]:
         return {"arch": "test", "platform": "linux/amd64"}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,32 +95,33 @@ def test_killed_at_random_moments_no_event_is_lost_or_told_twice(edge: Host, see
     edge.online()
     edge.apply({"shop": SHOP})
     for _ in range(6):
-        if chance.random() < 0.5:
+        pids = _pids(edge)
+        if chance.random() < 0.5 or not pids:
             edge.server.publish(edge.good({"shop": {"release": f"1.{edge.generation}", "services": ["web", "db"]}}))
         else:
-            os.kill(chance.choice(_pids(edge)), signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(pids), signal.SIGKILL)
         edge.server.pump(chance.random() * 0.6)
         edge.keeper.kill()
         edge.server.pump(chance.random() * 0.2)
         edge.keeper.start()
     edge.server.reported(
         lambda r: r.generation == edge.generation and all(s.state == "running" for a in r.apps for s in a.services),
-        seconds=30,
+        seconds=8,
     )
     edge.server.until(lambda: edge.keeper.ask(ask="status")["pending_events"] == 0)
 
     assert edge.server.gaps() == []
-    kept = [e for e in edge.keeper.ask(ask="events", count=1000)["events"]]
-    said = {(e["seq"], f"{e['kind']} {e['text']}") for e in kept}
+    said = {(e["seq"], f"{e['kind']} {e['text']}") for e in edge.keeper.ask(ask="events", count=1000)["events"]}
     assert said == {(seq, text) for (_, seq), text in edge.server.stored.items()}
     started = (edge.layout.state / "started.log").read_text().splitlines()
     assert edge.server.count("container.started") <= len(started)
-    assert edge.server.count("generation.accepted") == edge.generation
+    accepted = [text for text in edge.server.stored.values() if text.startswith("generation.accepted")]
+    assert len(accepted) == len(set(accepted))
 
 
 def _pids(edge: Host) -> list[int]:
-    import json
-
+    """As the stand-in recorded them; some may have ended."""
     return [json.loads(meta.read_text())["pid"] for meta in edge.layout.containers.glob("*/meta.json")]
 
 

@@ -1,0 +1,129 @@
+"""What is done by the clock, not by a message: the certificate's renewal, and a look for withdrawals.
+
+Both are child processes, for they need libraries that do not belong in the keeper. The server may ask for the look
+(`{"request": "check"}`, unsigned: it can only make a device fetch metadata, and at most once a minute).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from edge_daemon.keeper.children import Children
+from edge_daemon.keeper.clock import backoff
+from edge_daemon.sealed import Index
+from fleet_protocol.wire.errors import inert
+
+DAY_S = 86400.0
+FIRST_S = 3600.0
+CHILD_S = 600.0
+ASKED_AT_MOST_EVERY_S = 60.0
+AGAIN_BASE_S, AGAIN_CAP_S = 60.0, 6 * 3600.0
+
+Withdrawn = dict[str, tuple[str, str]]
+"""App -> (release, the reason that its signers gave)."""
+
+
+class Commands(Protocol):
+    """The host's part of it: `machine.HostMachine`."""
+
+    def renew(self) -> list[str]:
+        """The command that renews the certificate if it has grown old."""
+
+    def check(self) -> list[str]:
+        """The command that fetches metadata and says `{"checked": {"stops": [...]}}`."""
+
+
+class Duty:
+    """One command, when it is next due, and how often it failed in a row."""
+
+    def __init__(self, command: Callable[[], list[str]], first: float) -> None:
+        self.command = command
+        self.due = first
+        self.failures = 0
+        self.running = False
+
+
+class Upkeep:
+    """`step` starts what is due; `checked` hears of the withdrawals that hold."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        children: Children,
+        *,
+        now: float,
+        chance: Callable[[], float],
+        checked: Callable[[Withdrawn], None],
+    ) -> None:
+        self._children = children
+        self._chance = chance
+        self._checked = checked
+        self._asked_at = -ASKED_AT_MOST_EVERY_S
+        self._check = Duty(commands.check, now + FIRST_S + chance() * (DAY_S - FIRST_S))
+        self._duties = (self._check, Duty(commands.renew, now + chance() * FIRST_S))
+
+    def step(self, now: float) -> float:
+        """Start what is due. When to look again."""
+        for duty in self._duties:
+            if not duty.running and now >= duty.due:
+                self._start(duty, now)
+        return min(duty.due for duty in self._duties)
+
+    def asked(self, payload: bytes, now: float) -> None:
+        """A message on `requests`. Anything but the one that is known is ignored."""
+        if payload.replace(b" ", b"") == b'{"request":"check"}' and now - self._asked_at >= ASKED_AT_MOST_EVERY_S:
+            self._asked_at = now
+            self._check.due = now
+
+    def _start(self, duty: Duty, now: float) -> None:
+        last: list[bytes] = []
+        # Due again in a day, whatever comes of it; sooner when it fails.
+        duty.due, duty.running = now + DAY_S, True
+
+        def heard(line: bytes) -> None:
+            last[:] = [line]
+
+        def ended(status: int) -> None:
+            duty.running = False
+            if status == 0:
+                duty.failures = 0
+                if (found := stops_in(last)) is not None:
+                    self._checked(found)
+                return
+            duty.failures += 1
+            wait = backoff(duty.failures, base=AGAIN_BASE_S, cap=AGAIN_CAP_S, chance=self._chance())
+            duty.due = min(duty.due, now + wait)
+
+        try:
+            self._children.spawn(duty.command(), heard, ended, now=now, deadline=CHILD_S)
+        except OSError as error:
+            sys.stderr.write(f"keeper: {error.strerror}\n")
+            ended(1)
+
+
+def stops_in(lines: list[bytes]) -> Withdrawn | None:
+    """The withdrawals of a check's last line; None if it is of another kind."""
+    try:
+        told = json.loads(lines[-1])["checked"]["stops"]
+        return {str(s["app"]): (str(s["release"]), inert(str(s.get("reason", "")))[:200]) for s in told}
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def without(index: Index, withdrawn: Withdrawn) -> Index:
+    """The generation less the apps whose very release was withdrawn. Another release of the app is not touched."""
+    kept = {app: entry for app, entry in index["apps"].items() if withdrawn.get(app, ("", ""))[0] != entry["release"]}
+    return {**index, "apps": kept}
+
+
+def read_withdrawn(text: str | None) -> Withdrawn:
+    """As it was written by `write_withdrawn`."""
+    return {app: (release, reason) for app, (release, reason) in json.loads(text or "{}").items()}
+
+
+def write_withdrawn(withdrawn: Withdrawn) -> str:
+    """For keeper.db."""
+    return json.dumps(withdrawn)
