@@ -29,6 +29,14 @@ class PlanError(RoadsteadError):
     code = "E0420"
 
 
+class AdmissionError(RoadsteadError):
+    """The host cannot promise what the limits ask. Nothing was fetched or changed."""
+
+    phase = "planning"
+    component = "admission"
+    code = "E0428"
+
+
 class FetchError(RoadsteadError):
     """Bytes did not come, or were not those that were signed."""
 

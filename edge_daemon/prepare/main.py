@@ -23,6 +23,8 @@ from typing import Any
 
 from edge_daemon.layout import Layout
 from edge_daemon.prepare import addresses, garbage, seal
+from edge_daemon.prepare.admission import admit
+from edge_daemon.prepare.capacity import read_capacity
 from edge_daemon.prepare.channel import unpacked
 from edge_daemon.prepare.errors import PlanError, PrepareError
 from edge_daemon.prepare.helper import Helper
@@ -93,6 +95,10 @@ class Preparation:
                 return
             desired, sha256 = _payload(document, judged["accepted"]["sha256"])
             apps = self._check(desired, judged["accepted"]["apps"])
+            admit(
+                (release for release, _, _ in apps),
+                read_capacity(self._cgroup_parent, self._policy.reserve_memory_bytes),
+            )
             self._report.progress("planning")
             images = {release.app: self._images(helper, release) for release, _, _ in apps}
             planned = self._plan(desired, images)

@@ -11,6 +11,7 @@ from edge_daemon.prepare.errors import PolicyFileError
 from fleet_protocol.documents.release import Release
 from fleet_protocol.trust.errors import PolicyError
 from fleet_protocol.trust.policy import LocalPolicy, check_policy
+from fleet_protocol.wire import bounds
 from fleet_protocol.wire.errors import DocumentInvalidError
 
 WORKER_ID_DEFAULT = 64998  # free in Debian's policy, and no container's id: those start at uid_base
@@ -25,6 +26,8 @@ class Policy(LocalPolicy):
     """Unknown fields are refused: a misspelt restriction must not be taken for none."""
 
     prepare_uid: Annotated[int, Field(ge=1, le=65_533)] = WORKER_ID_DEFAULT
+    reserve_memory_bytes: Annotated[int, Field(ge=0, le=bounds.MAX_INTEGER)] | None = None
+    """Not given to apps; None: 64 MiB, or a tenth of the host's memory where that is more."""
 
 
 def read_policy(path: Path) -> Policy:
