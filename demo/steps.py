@@ -160,7 +160,7 @@ def enrol() -> str:
     on_host = wait_for("the host to show its words", lambda: row["words"] in machine.log_of("enroll"))
     assert on_host
     fleet("enroll", "approve", row["request_id"], "--yes")
-    wait_for("the host to be let in", lambda: (STATE / edge / "identity" / "identity.json").exists())
+    wait_for("the host to be let in", (STATE / edge / "identity" / "identity.json").exists)
     machine.stop("enroll")
     return f"edge-3 and the operator both see: {row['words']}"
 
