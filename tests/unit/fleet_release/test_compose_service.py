@@ -219,7 +219,7 @@ def test_nothing_but_a_build_is_no_image() -> None:
 
     report = lint_files({"app.yaml": APP, "compose.yaml": "services:\n  gw:\n    build: .\n"})
     assert said(report) == [
-        ("E0424", "build cannot be honoured: a release builds nothing: push the image, or save it to a file and use `fleet import image`")
+        ("E0424", "build cannot be honoured: a release builds nothing: push the image, or save it to a file named in app.yaml under `images`")
     ]  # fmt: skip
 
 
