@@ -26,7 +26,13 @@ def main() -> int:
         machine.down()
     began = time.monotonic()
     story: list[Step] = [*steps.STORY, *(trials.STORY if args.check else ())]
-    passed = all(play(step) for step in story)
+    try:
+        passed = all(play(step) for step in story)
+    except KeyboardInterrupt:
+        left = machine.down()
+        said = f"left behind: {', '.join(left)}" if left else "nothing of the demo is left."
+        print("Stopped;", said, file=sys.stderr)
+        return 130
     if args.check:
         gone = play(Step("everything is taken down, nothing is left", taken_down))
         passed = passed and gone
@@ -43,8 +49,8 @@ def play(step: Step) -> bool:
     began = time.monotonic()
     try:
         said = step.run()
-    except (AssertionError, RuntimeError, OSError, KeyError, ValueError, TimeoutError) as error:
-        print(f"FAIL {time.monotonic() - began:6.2f} s  {step.title}: {error or type(error).__name__}", flush=True)
+    except Exception as error:  # whatever ends a step, the rest is still taken down
+        print(f"FAIL {time.monotonic() - began:6.2f} s  {step.title}: {type(error).__name__}: {error}", flush=True)
         for name in ("server", "broker", *machine.EDGES):
             if text := machine.log_of(name):
                 print(f"--- {name}\n{text}", file=sys.stderr)

@@ -6,11 +6,14 @@ Errors are caught here and nowhere below: what, why, what to do next on stderr, 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
+from fleet_cli.errors import LocalFileError, OwnFaultError
+from fleet_cli.output import colour, plain
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 
 
@@ -28,12 +31,14 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry("author", "explain", "What an error code means."),
     "schema": Entry("author", "schema", "Print the JSON Schema of app.yaml or fleet.yaml."),
     "release": Entry("release", "release", "Resolve images, sign a release and upload it."),
+    "withdraw": Entry("withdraw", "withdraw", "Take a release back: no host starts it any more."),
     "trust": Entry("trust", "trust", "Keys and roles: make a trust root, delegate an app."),
     "plan": Entry("plan", "plan", "Show what applying fleet.yaml would change. Changes nothing."),
     "apply": Entry("plan", "apply", "Change the fleet as planned."),
     "get": Entry("get", "get", "List devices, fleets, tokens or events."),
     "describe": Entry("describe", "describe", "Why a device is in the state it is in."),
     "enroll": Entry("enroll", "enroll", "Tokens and the approval queue."),
+    "device": Entry("device", "device", "Take a host out of the fleet."),
     "ctx": Entry("ctx", "ctx", "Servers that this command talks to."),
     "version": Entry("ctx", "version", "Print the version."),
 }
@@ -55,18 +60,49 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """With a guess for a name that is not there."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Whoever reads our output may stop when they have enough: that is no fault."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would complain once more at its end
+            return int(Exit.OK)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """From the table, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
 
+def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from fleet_cli.commands.ctx import version_text
+
+        click.echo(version_text())
+        ctx.exit()
+
+
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
 @click.option("--context", "context_name", metavar="NAME", help="Use this context instead of the current one.")
 @click.pass_context
 def fleet(ctx: click.Context, context_name: str | None) -> None:
     """Roll signed containers out to a fleet of edge hosts, and see how they are."""
     ctx.obj = context_name
+    ctx.color = colour()
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -82,11 +118,27 @@ def main(argv: list[str] | None = None) -> None:
     except RoadsteadError as error:
         show_error(error)
         sys.exit(int(error.exit_status))
+    except OSError as error:
+        show_error(LocalFileError.from_os(error))
+        sys.exit(Exit.OTHER)
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        show_error(OwnFaultError(f"{type(error).__name__}: {error}", hint="report it with the lines above"))
+        sys.exit(Exit.OTHER)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def show_error(error: RoadsteadError) -> None:
-    """What and why, then what to do next."""
-    click.echo(f"{click.style(f'error[{error.code}]', fg='red', bold=True)} {error.sentence()}", err=True)
+    """What and why, then what to do next. Errors in files are shown each with its line."""
+    findings = getattr(error, "findings", ())
+    for finding in findings:
+        click.echo(finding.render(), err=True, color=colour())
+    if findings:
+        click.echo(f"{len(findings)} error(s); nothing was changed.", err=True)
+        return
+    code = click.style(f"error[{error.code}]", fg="red", bold=True)
+    click.echo(f"{code} {error.sentence()}", err=True, color=colour())
     if error.hint:
-        click.echo(f"  next: {error.hint}", err=True)
+        click.echo(plain(f"  next: {error.hint}"), err=True)

@@ -6,6 +6,7 @@ Strings from devices are made inert before they reach a terminal; JSON carries t
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -116,4 +117,16 @@ def as_yaml(value: Any) -> str:
 
 def talk(text: str) -> None:
     """To a person, on stderr."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True, color=colour())
+
+
+def plain(text: str) -> str:
+    """Made inert, line by line."""
+    return "\n".join(map(inert, text.split("\n")))
+
+
+def colour() -> bool | None:
+    """What https://no-color.org asks for; None leaves it to whether this is a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None

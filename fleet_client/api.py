@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from fleet_client.contexts import Context
 from fleet_client.http import Connection, ServerSaidError
+from fleet_protocol.wire.errors import UnreachableError
 
 Json = dict[str, Any]
 
@@ -30,55 +31,59 @@ class FleetClient:
 
     def devices(self) -> list[Json]:
         """DeviceView of every device."""
-        return list(self.connection.json("GET", "/v1/devices")["devices"])
+        return self._rows("/v1/devices", "devices")
 
     def device(self, device_id: str) -> Json:
         """DeviceView of one, with its newest events."""
-        return dict(self.connection.json("GET", f"/v1/devices/{quote(device_id, safe='')}"))
+        return self._object("GET", f"/v1/devices/{quote(device_id, safe='')}")
+
+    def revoke_device(self, device_id: str) -> None:
+        """End its identity, at once and for good."""
+        self.connection.json("POST", f"/v1/devices/{quote(device_id, safe='')}/revoke")
 
     def events(self, device_id: str | None = None, limit: int = 100) -> list[Json]:
         """Newest first."""
         query = {"limit": limit, **({"device": device_id} if device_id else {})}
-        return list(self.connection.json("GET", f"/v1/events?{urlencode(query)}")["events"])
+        return self._rows(f"/v1/events?{urlencode(query)}", "events")
 
     # enrolment
 
     def issue_token(self, request: Json) -> Json:
         """NewToken -> IssuedToken; the secret is in the answer and nowhere else."""
-        return dict(self.connection.json("POST", "/v1/tokens", request))
+        return self._object("POST", "/v1/tokens", request)
 
     def tokens(self) -> list[Json]:
         """Tokens without their secrets."""
-        return list(self.connection.json("GET", "/v1/tokens")["tokens"])
+        return self._rows("/v1/tokens", "tokens")
 
     def enrolments(self) -> list[Json]:
         """EnrolmentRow of every request."""
-        return list(self.connection.json("GET", "/v1/enrolments")["enrolments"])
+        return self._rows("/v1/enrolments", "enrolments")
 
     def decide_enrolment(self, request_id: str, *, approve: bool) -> Json:
         """Approve or reject."""
         verb = "approve" if approve else "reject"
-        return dict(self.connection.json("POST", f"/v1/enrolments/{quote(request_id, safe='')}/{verb}") or {})
+        return self._object("POST", f"/v1/enrolments/{quote(request_id, safe='')}/{verb}")
 
     # fleets
 
     def fleets(self) -> list[Json]:
         """FleetSpec of every fleet."""
-        return list(self.connection.json("GET", "/v1/fleets")["fleets"])
+        return self._rows("/v1/fleets", "fleets")
 
     def plan(self, request: Json) -> Json:
         """PlanRequest -> Plan; changes nothing."""
-        return dict(self.connection.json("POST", "/v1/plan", request))
+        return self._object("POST", "/v1/plan", request)
 
     def apply(self, plan: Json) -> Json:
         """Plan -> Applied. Raises ServerSaidError (exit status CONFLICT) when the world has moved since."""
-        return dict(self.connection.json("POST", "/v1/apply", plan))
+        return self._object("POST", "/v1/apply", plan)
 
     # trust
 
     def online_keys(self) -> Json:
         """OnlineKeys."""
-        return dict(self.connection.json("GET", "/v1/online-keys"))
+        return self._object("GET", "/v1/online-keys")
 
     def get_metadata(self, name: str) -> bytes | None:
         """TUF metadata bytes as a TUF client names them (`timestamp`, `3.targets`), or None."""
@@ -107,3 +112,17 @@ class FleetClient:
         headers = {"If-Match": str(if_match), "Content-Type": "application/json"}
         answer = self.connection.raw("PUT", f"/v1/tuf/metadata/{quote(role, safe='')}", data, headers)[1]
         return dict(json.loads(answer))
+
+    # inside
+
+    def _object(self, method: str, path: str, body: Any = None) -> Json:
+        answer = self.connection.json(method, path, body)
+        if answer is not None and not isinstance(answer, dict):
+            raise UnreachableError("the answer is not what a fleet-server gives", element=path)
+        return answer or {}
+
+    def _rows(self, path: str, key: str) -> list[Json]:
+        rows = self._object("GET", path).get(key)
+        if not isinstance(rows, list):
+            raise UnreachableError(f"the answer is not what a fleet-server gives: no {key}", element=path)
+        return rows

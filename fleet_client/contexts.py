@@ -38,13 +38,18 @@ class Context(NamedTuple):
         """The operator's token. Raises ContextError if the file is missing or others may read it."""
         try:
             mode = self.token_file.stat().st_mode
-            text = self.token_file.read_text().strip()
+            text = self.token_file.read_bytes().strip().decode("ascii")
         except OSError as error:
             raise ContextError(f"cannot read the token file: {error.strerror}", element=str(self.token_file)) from error
+        except UnicodeDecodeError as error:
+            raise ContextError("this is not a token: it holds more than ASCII", element=str(self.token_file)) from error
         if stat.S_IMODE(mode) & 0o077:
             raise ContextError(
                 "others may read the token", element=str(self.token_file), hint=f"chmod 600 {self.token_file}"
             )
+        if not text or not text.isprintable() or " " in text:
+            said = "is empty" if not text else "is not one word of printable characters"
+            raise ContextError(f"this is not a token: it {said}", element=str(self.token_file))
         return text
 
 
@@ -86,6 +91,17 @@ def names() -> tuple[list[str], str]:
     return sorted(config.get("contexts", {})), str(config.get("current", ""))
 
 
+def listed() -> list[dict[str, Any]]:
+    """All contexts as rows; what a person left out of the file is empty."""
+    config = _read(config_path())
+    rows = []
+    for name, entry in sorted(config.get("contexts", {}).items()):
+        fields = entry if isinstance(entry, dict) else {}
+        said = {key: str(fields.get(key, "")) for key in ("server", "ca_file", "token_file", "environment")}
+        rows.append({"name": name, "current": name == config.get("current"), **said})
+    return rows
+
+
 def add(context: Context, *, use: bool) -> None:
     """Add or replace a context; `use` makes it the current one."""
     path = config_path()
@@ -110,30 +126,41 @@ def use(name: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ContextError(f"cannot read it: {error.strerror}", element=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise ContextError("it is not UTF-8 text", element=str(path)) from error
     try:
-        value = json.loads(text)
-    except ValueError:
-        value = _read_yaml(path, text)
+        value = _parsed(path, text)
+    except RecursionError as error:
+        raise ContextError("it is nested far too deep", element=str(path)) from error
+    if isinstance(value, dict) and value.get("contexts") is None:
+        value = {**value, "contexts": {}}
     if not isinstance(value, dict) or not isinstance(value.get("contexts", {}), dict):
         raise ContextError("wants a mapping with `current` and `contexts`", element=str(path))
     return value
 
 
-def _read_yaml(path: Path, text: str) -> Any:
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise ContextError(f"not YAML: {error}", element=str(path)) from error
+        raise ContextError(f"not YAML: {' '.join(str(error).split())}", element=str(path)) from error
 
 
 def _write(path: Path, config: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    replace_durably(path, (json.dumps(config, indent=2) + "\n").encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_durably(path, (json.dumps(config, indent=2) + "\n").encode())
+    except OSError as error:
+        raise ContextError(f"cannot write it: {error.strerror}", element=str(path)) from error

@@ -6,10 +6,11 @@ import http.client
 import json
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from fleet_client.contexts import Context
+from fleet_client.contexts import Context, ContextError
 from fleet_protocol.wire.errors import Exit, RoadsteadError, UnreachableError
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -43,21 +44,43 @@ class ServerSaidError(RoadsteadError):
         self.exit_status = Exit.TRUST if self.code.startswith("E02") else EXIT_OF_STATUS.get(status, Exit.OTHER)
 
 
+class ServerNotTrustedError(UnreachableError):
+    """Somebody answers, but not with a certificate of the pinned CA. Trying again is of no use."""
+
+    code = "E0301"
+    exit_status = Exit.TRUST
+
+
+def server_address(url: str) -> tuple[str, int]:
+    """Host and port of `https://HOST:PORT`. Raises ContextError for anything else."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+    except ValueError:
+        host, port = None, 0
+    if not host or parts.scheme != "https" or parts.path.strip("/") or parts.query or parts.username:
+        raise ContextError("the server's address must be https://HOST:PORT", element=url)
+    return host, port
+
+
+def pinned_tls(ca_file: Path) -> ssl.SSLContext:
+    """TLS that believes this CA and no other. Raises ContextError if the file holds none."""
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except ssl.SSLError as error:
+        raise ContextError("the CA file holds no certificate (PEM)", element=str(ca_file)) from error
+    except OSError as error:
+        raise ContextError(f"cannot read the CA file: {error.strerror}", element=str(ca_file)) from error
+
+
 class Connection:
     """Keeps one connection open and reconnects once when the server closed it in between."""
 
     def __init__(self, context: Context) -> None:
-        parts = urlsplit(context.server)
-        if parts.scheme != "https" or not parts.hostname:
-            raise UnreachableError("the server's address must be https://HOST:PORT", element=context.server)
+        host, port = server_address(context.server)
         self._where = context.server
-        try:
-            tls = ssl.create_default_context(cafile=str(context.ca_file))
-        except OSError as error:
-            raise UnreachableError(
-                f"cannot read the CA file {context.ca_file}: {error}", element=context.server
-            ) from error
-        self._http = http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=TIMEOUT_S, context=tls)
+        tls = pinned_tls(context.ca_file)
+        self._http = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=tls)
         self._token = context.token()
 
     @property
@@ -69,7 +92,12 @@ class Connection:
         """The decoded JSON answer."""
         data = None if body is None else json.dumps(body).encode()
         _, answer = self.raw(method, path, data, {"Content-Type": "application/json"} if data is not None else {})
-        return json.loads(answer) if answer else None
+        try:
+            return json.loads(answer) if answer else None
+        except (ValueError, RecursionError) as error:
+            raise UnreachableError(
+                "the answer is not JSON: something else than fleet-server answers there", element=self._where
+            ) from error
 
     def raw(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -90,13 +118,15 @@ class Connection:
                         f"the connection was closed: {error}", element=self._where, retry=True
                     ) from error
             except ssl.SSLCertVerificationError as error:
-                raise UnreachableError(
-                    f"its certificate does not stand under the pinned CA: {error.verify_message}", element=self._where
+                raise ServerNotTrustedError(
+                    f"its certificate does not stand under the pinned CA: {error.verify_message}",
+                    element=self._where,
+                    hint="compare the context's CA file with ca/ca.pem of the server",
                 ) from error
             except (OSError, http.client.HTTPException) as error:
                 self._http.close()
                 raise UnreachableError(
-                    str(error), element=self._where, retry=True, hint="is fleet-server running?"
+                    _why(error), element=self._where, retry=True, hint="is fleet-server running?"
                 ) from error
         if len(data) > MAX_ANSWER_BYTES:
             raise UnreachableError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes", element=path)
@@ -113,6 +143,14 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return f"the answer is not HTTP ({type(error).__name__})"
 
 
 def _error_in(data: bytes) -> Mapping[str, Any]:

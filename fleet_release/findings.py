@@ -10,6 +10,7 @@ from enum import StrEnum
 from fleet_protocol.wire.errors import Exit, RoadsteadError, inert
 
 MAX_FINDINGS = 500
+SHOWN = 160  # characters of a source line
 
 
 class Severity(StrEnum):
@@ -53,8 +54,10 @@ class Finding:
         out = [self.headline()]
         if self.source.strip():
             number = f"{self.line:5d}"
-            out.append(f"{number} | {inert(self.source.replace(chr(9), ' '))}")
-            out.append(f"{' ' * len(number)} | {' ' * (self.column - 1)}^")
+            # A line may be as long as its file: the part around the place is enough.
+            start = max(0, self.column - 1 - SHOWN // 2) if len(self.source) > SHOWN else 0
+            out.append(f"{number} | {inert(self.source[start : start + SHOWN].replace(chr(9), ' '))}")
+            out.append(f"{' ' * len(number)} | {' ' * (self.column - 1 - start)}^")
         if self.hint:
             out.append(inert(f"      = {self.hint}"))
         return "\n".join(out)
@@ -131,6 +134,10 @@ class Findings:
         """In order of file and place, errors before the rest of the same line."""
         rank = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
         return tuple(sorted(self._found.values(), key=lambda f: (f.file, f.line, rank[f.severity], f.column, f.code)))
+
+    def any_at(self, mark: Mark) -> bool:
+        """Whether something was found at this very place."""
+        return any(key[1:4] == (mark.file, mark.line, mark.column) for key in self._found)
 
     def errors(self) -> tuple[Finding, ...]:
         """Only what stops a release."""

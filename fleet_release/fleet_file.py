@@ -10,6 +10,7 @@ from fleet_protocol.documents.fleet import FleetSpec
 from fleet_protocol.documents.release import Release
 from fleet_protocol.wire.errors import DocumentInvalidError
 from fleet_release.compile_config import undeclared
+from fleet_release.compose.load import read_file
 from fleet_release.findings import Findings, Mark
 from fleet_release.manifest.fleet_models import FleetFile, Rollout
 from fleet_release.manifest.read_model import read_model
@@ -25,7 +26,7 @@ def load_fleets(paths: Iterable[Path]) -> list[FleetSpec]:
     out: list[FleetSpec] = []
     for path in paths:
         try:
-            text = path.read_text("utf-8")
+            text = read_file(path)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             findings.add("E0433", Mark(str(path)), f"{path} cannot be read: {(reason or 'no such file').lower()}")

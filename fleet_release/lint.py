@@ -59,7 +59,10 @@ def lint(paths: Iterable[str], files: Files, environment: Mapping[str, str]) -> 
         text = _text(path, files, findings)
         if text is None:
             continue
-        for tree in parse(path, text, findings):
+        trees = parse(path, text, findings)
+        if not trees and path not in {f.file for f in findings.errors()}:
+            findings.add("E0411", Mark(path), "the file holds nothing")
+        for tree in trees:
             match _kind(tree, findings):
                 case "App":
                     if isinstance(tree, Map) and (app := read_app(path, tree, files, environment, findings)):

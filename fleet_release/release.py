@@ -10,7 +10,7 @@ from pathlib import Path
 from fleet_protocol.documents.release import Image, Release
 from fleet_release.codes import explain as explain_finding
 from fleet_release.compile import USUAL_PLATFORMS, Draft
-from fleet_release.compose.load import DiskFiles, beside
+from fleet_release.compose.load import DiskFiles, beside, read_file
 from fleet_release.compose.model import AddedDefault
 from fleet_release.findings import FilesRefusedError, Finding, Findings, Mark
 from fleet_release.images.errors import EXPLANATIONS, ImageNotFoundError
@@ -42,7 +42,7 @@ def load_app(path: Path, environment: Mapping[str, str] | None = None) -> tuple[
     findings = Findings()
     name = os.path.normpath(str(path))
     try:
-        text = path.read_text("utf-8")
+        text = read_file(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         findings.add("E0433", Mark(name), f"{name} cannot be read: {(reason or 'no such file').lower()}")

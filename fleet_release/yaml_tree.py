@@ -90,7 +90,8 @@ def parse(file: str, text: str, findings: Findings) -> list[Node]:
     except MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         mark = Mark(file, at.line + 1, at.column + 1) if at else Mark(file)
-        findings.add("E0401", mark, f"cannot be read as YAML: {_first_line(error.problem or error.context)}")
+        hint = "YAML indents with spaces, never with tabs" if "'\\t'" in str(error.problem) else ""
+        findings.add("E0401", mark, f"cannot be read as YAML: {_first_line(error.problem or error.context)}", hint=hint)
     except (YAMLError, ValueError) as error:
         findings.add("E0401", Mark(file), f"cannot be read as YAML: {_first_line(error)}")
     except _TooMuchError as error:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleet_cli.output import talk
+from fleet_cli.output import colour, talk
+from fleet_cli.params import APP, VERSION, existing_file
 from fleet_protocol.wire.errors import Exit
 
 if TYPE_CHECKING:
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("compose", type=click.Path(exists=True, dir_okay=False, path_type=Path), default="compose.yaml")
-@click.option("--name", default="", help="The app's name; else the folder's.")
-@click.option("--version", default="0.1.0", show_default=True, help="The first version.")
+@click.argument("compose", type=existing_file, default="compose.yaml")
+@click.option("--name", type=APP, help="The app's name; else the folder's.")
+@click.option("--version", type=VERSION, default="0.1.0", show_default=True, help="The first version.")
 @click.option("--force", is_flag=True, help="Write the files anew if they are there.")
-def init(compose: Path, name: str, version: str, force: bool) -> None:
+def init(compose: Path, name: str | None, version: str, force: bool) -> None:
     """Write app.yaml and fleet.yaml beside a compose file."""
     from fleet_release.scaffold import scaffold
 
-    made = scaffold(compose, name=name, version=version, force=force)
+    made = scaffold(compose, name=name or "", version=version, force=force)
     for path in made.written:
         talk(f"wrote {path}")
     show_findings(made.findings)
@@ -32,11 +33,13 @@ def init(compose: Path, name: str, version: str, force: bool) -> None:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 def lint(files: tuple[Path, ...]) -> int:
-    """Every error in app.yaml, fleet.yaml and compose files at once."""
+    """Every error in app.yaml, fleet.yaml and compose files at once. A folder stands for its app.yaml and fleet.yaml;
+    without FILES it is this one."""
     from fleet_release.release import lint_paths
 
+    files = tuple(named for path in files or (Path(),) for named in _in_folder(path))
     report = lint_paths(files)
     show_findings(report.findings)
     errors = len(report.errors)
@@ -45,6 +48,16 @@ def lint(files: tuple[Path, ...]) -> int:
         return int(Exit.OTHER)
     talk(f"{len(files)} file(s), no errors")
     return 0
+
+
+def _in_folder(path: Path) -> tuple[Path, ...]:
+    if not path.is_dir():
+        return (path,)
+    usual = [path / name for name in ("app.yaml", "fleet.yaml")]
+    found = tuple(p for p in usual if p.exists())
+    if not found:
+        raise click.UsageError(f"{path} holds neither app.yaml nor fleet.yaml")
+    return found
 
 
 @click.command()
@@ -73,4 +86,4 @@ def schema(kind: str) -> None:
 def show_findings(findings: Iterable[Finding]) -> None:
     """Each with its place, its line and a caret, on stderr."""
     for finding in findings:
-        click.echo(finding.render(), err=True)
+        click.echo(finding.render(), err=True, color=colour())

@@ -45,7 +45,7 @@ def lines(row: Json) -> list[str]:
         f"{row['device_id']}  {state(row['state'])}  {row['why']}".rstrip(),
         f"  labels       {', '.join(f'{k}={v}' for k, v in sorted(row['labels'].items())) or '-'}",
         f"  fleets       {', '.join(row.get('fleets', ())) or '-'}",
-        f"  seen         {age(row['last_seen'])} ago, {'connected' if row['online'] else 'not connected'}",
+        f"  seen         {_seen(row)}, {'connected' if row['online'] else 'not connected'}",
         f"  host         {', '.join(f'{k} {v}' for k, v in host.items() if isinstance(v, str | int)) or '-'}",
         f"  certificate  until {clock(row['certificate_expires'])}",
         (
@@ -63,6 +63,10 @@ def lines(row: Json) -> list[str]:
         out += ["", "  newest events"]
         out += [f"    {clock(e['at'])} {MARK.get(e['severity'], ' ')} {e['text']}" for e in events]
     return out
+
+
+def _seen(row: Json) -> str:
+    return f"{age(row['last_seen'])} ago" if row.get("last_seen") else "never"
 
 
 def _service(service: Json) -> str:

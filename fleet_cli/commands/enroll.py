@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 
 import click
 
 from fleet_cli.output import Column, age, output_option, show, talk
-from fleet_cli.session import client
+from fleet_cli.params import DEVICE, LABEL, DurationType, seconds
+from fleet_cli.session import client, confirm, must_ask
 from fleet_client.api import FleetClient
-from fleet_protocol.wire.errors import Exit, RoadsteadError
+from fleet_protocol.wire.errors import Exit, RoadsteadError, TrustError
 
 
 class EnrolError(RoadsteadError):
@@ -29,20 +31,31 @@ def enroll() -> None:
 
 
 @enroll.command()
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Given to every device that uses it.")
-@click.option("--uses", default=1, show_default=True, help="How many devices may use it.")
-@click.option("--ttl", default="24h", show_default=True, help="How long it is good: 30m, 24h, 7d.")
-@click.option("--name", "device_id", help="The device's name; only with one use.")
+@click.option("--label", "labels", multiple=True, type=LABEL, help="Given to every device that uses it.")
+@click.option(
+    "--uses", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many devices may use it."
+)
+@click.option(
+    "--ttl", type=DurationType("1m", "30d"), default="24h", show_default=True, help="How long it is good: 30m, 24h, 7d."
+)
+@click.option("--name", "device_id", type=DEVICE, help="The device's name; only with one use.")
 @click.option("--auto-approve", is_flag=True, help="Do not wait for a person to compare fingerprints.")
 @click.pass_context
 def token(
-    ctx: click.Context, labels: tuple[str, ...], uses: int, ttl: str, device_id: str | None, auto_approve: bool
+    ctx: click.Context,
+    labels: tuple[tuple[str, str], ...],
+    uses: int,
+    ttl: str,
+    device_id: str | None,
+    auto_approve: bool,
 ) -> None:
     """Print a one-line token for `edge-daemon enroll`."""
+    if device_id is not None and uses != 1:
+        raise click.UsageError("--name names one device: leave --uses at 1")
     request: dict[str, Any] = {
-        "labels": dict(_label(text) for text in labels),
+        "labels": dict(labels),
         "uses": uses,
-        "ttl_s": _seconds(ttl),
+        "ttl_s": seconds(ttl),
         "auto_approve": auto_approve,
         **({"device_id": device_id} if device_id else {}),
     }
@@ -83,16 +96,17 @@ def list_(ctx: click.Context, form: str, everything: bool) -> None:
 
 @enroll.command()
 @click.argument("request_id")
-@click.option("--yes", is_flag=True, help="Do not ask whether the words are the same.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask whether the words are the same.")
 @click.pass_context
 def approve(ctx: click.Context, request_id: str, yes: bool) -> None:
     """Let a host in, after comparing the words that it shows."""
+    ask = must_ask(yes=yes)
     with client(ctx) as server:
         row = _find(server, request_id)
         name = row.get("device_id") or row["requested_name"]
-        if not yes:
+        if ask:
             talk(f"{name} shows these words?\n\n  {row['words']}\n")
-            click.confirm("They are the same on the host", abort=True, err=True)
+            confirm(server, "They are the same on the host")
         server.decide_enrolment(row["request_id"], approve=True)
     talk(f"Approved {name}.")
 
@@ -127,32 +141,30 @@ def _trust_root(server: FleetClient) -> bytes:
     known = known_root()
     served = server.get_metadata("1.root")
     if known is None:
-        raise EnrolError(
+        error = EnrolError(
             "this machine knows no trust root, so it cannot pin one for the host",
             element="trust root",
             hint="fleet trust init, or fleet trust join ROOT.json with the file from a colleague",
         )
+        error.exit_status = Exit.TRUST
+        raise error
+    if served is None:
+        raise TrustError("the server has no trust root yet", element="trust root", hint="fleet trust init")
     if served != known:
-        raise EnrolError("the server serves another trust root than the one known here", element="trust root")
+        raise TrustError(
+            "the server serves another trust root than the one known here",
+            element="trust root",
+            hint="is this the context that was meant? fleet ctx list",
+        )
     return known
 
 
 def _ca_sha256(server: FleetClient) -> str:
+    """Of the one certificate in the context's CA file."""
     import ssl
 
-    pem = server.context.ca_file.read_text()
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key or not value:
-        raise click.BadParameter(f"{text!r}: wants KEY=VALUE", param_hint="--label")
-    return key, value
-
-
-def _seconds(text: str) -> int:
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    if not text[:-1].isdigit() or text[-1] not in units:
-        raise click.BadParameter(f"{text!r}: wants a number and s, m, h or d", param_hint="--ttl")
-    return int(text[:-1]) * units[text[-1]]
+    path = server.context.ca_file
+    found = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", path.read_text("latin-1"), re.DOTALL)
+    if len(found) != 1:
+        raise EnrolError(f"holds {len(found)} certificates, wants the server's CA alone", element=str(path))
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(found[0])).hexdigest()

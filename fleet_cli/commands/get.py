@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from fleet_cli.output import Column, age, clock, output_option, show, size, state
+from fleet_cli.output import SYMBOLS, Column, age, clock, output_option, show, size, state
+from fleet_cli.params import LABEL
 from fleet_cli.session import client
 
 Json = dict[str, Any]
@@ -19,16 +20,21 @@ def get() -> None:
 
 @get.command()
 @click.argument("name", required=False)
-@click.option("-l", "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only devices with this label.")
-@click.option("--state", "states", multiple=True, help="Only devices in this state.")
+@click.option("-l", "--label", "labels", multiple=True, type=LABEL, help="Only devices with this label.")
+@click.option("--state", "states", multiple=True, type=click.Choice(list(SYMBOLS)), help="Only devices in this state.")
 @output_option
 @click.pass_context
-def devices(ctx: click.Context, name: str | None, labels: tuple[str, ...], states: tuple[str, ...], form: str) -> None:
+def devices(
+    ctx: click.Context,
+    name: str | None,
+    labels: tuple[tuple[str, str], ...],
+    states: tuple[str, ...],
+    form: str,
+) -> None:
     """Every device: state, why, what runs, and when it was last heard of. `-o json` has what its kernel says."""
     with client(ctx) as server:
         rows = [server.device(name)] if name else server.devices()
-    wanted = [text.partition("=")[::2] for text in labels]
-    rows = [r for r in rows if all(r["labels"].get(k) == v for k, v in wanted) and (not states or r["state"] in states)]
+    rows = [r for r in rows if all(r["labels"].get(k) == v for k, v in labels) and (not states or r["state"] in states)]
     columns = [
         Column("NAME", lambda r: r["device_id"]),
         Column("STATE", lambda r: state(r["state"])),
@@ -46,7 +52,9 @@ def devices(ctx: click.Context, name: str | None, labels: tuple[str, ...], state
     show("Device", rows, columns, form, key="device_id", empty=empty)
 
 
-get.add_command(devices, "device")
+get.add_command(
+    click.Command("device", params=devices.params, callback=devices.callback, hidden=True, help=devices.help)
+)
 
 
 @get.command()
@@ -82,7 +90,7 @@ def tokens(ctx: click.Context, form: str) -> None:
 
 @get.command()
 @click.option("--device", help="Only this device's.")
-@click.option("--limit", default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
 @output_option
 @click.pass_context
 def events(ctx: click.Context, device: str | None, limit: int, form: str) -> None:
@@ -95,7 +103,14 @@ def events(ctx: click.Context, device: str | None, limit: int, form: str) -> Non
         Column("WHAT", lambda r: r["kind"]),
         Column("TEXT", lambda r: r["text"]),
     ]
-    show("Event", rows, columns, form, key="seq", empty="Nothing has happened yet.")
+    show(
+        "Event",
+        rows,
+        columns,
+        form,
+        key="seq",
+        empty=f"No event of {device} is known." if device else "Nothing has happened yet.",
+    )
 
 
 def _reported(row: Json) -> Json:

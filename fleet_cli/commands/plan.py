@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fleet_cli.errors import LocalFileError
 from fleet_cli.output import size, talk
-from fleet_cli.session import client
+from fleet_cli.params import existing_file
+from fleet_cli.session import client, confirm, must_ask
 from fleet_client.api import FleetClient
 from fleet_protocol.wire.durable import replace_durably
-from fleet_protocol.wire.errors import Exit, RoadsteadError, inert
+from fleet_protocol.wire.errors import DocumentInvalidError, Exit, RoadsteadError, UnreachableError, inert
 
 Json = dict[str, Any]
 SHOWN_DEVICES = 12
@@ -46,7 +47,9 @@ class PlanRefusedError(RoadsteadError):
 @files_option
 @click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--exit-code", is_flag=True, help="End with 10 when something would change.")
-@click.option("--save", type=click.Path(path_type=Path), help="Write the plan, for `fleet apply --plan`.")
+@click.option(
+    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan, for `fleet apply --plan`."
+)
 @click.pass_context
 def plan(ctx: click.Context, files: tuple[Path, ...], form: str, exit_code: bool, save: Path | None) -> int:
     """Show what applying fleet.yaml would change. Changes nothing."""
@@ -54,11 +57,14 @@ def plan(ctx: click.Context, files: tuple[Path, ...], form: str, exit_code: bool
         answer = server.plan(_request(files))
     if form == "json":
         click.echo(json.dumps(answer, indent=2))
-    else:
-        _show(answer)
     _refuse(answer)
+    if form == "text":
+        _show(answer)
     if save is not None:
-        replace_durably(save.absolute(), json.dumps(answer).encode(), 0o644)
+        try:
+            replace_durably(save.absolute(), json.dumps(answer).encode(), 0o644)
+        except OSError as error:
+            raise LocalFileError.from_os(error, save) from error
         talk(f"Saved. Apply exactly this:  fleet apply --plan {save}")
     elif answer["devices"] and form == "text":
         talk("Nothing was changed.")
@@ -67,26 +73,38 @@ def plan(ctx: click.Context, files: tuple[Path, ...], form: str, exit_code: bool
 
 @click.command()
 @files_option
-@click.option("--plan", "saved", type=click.Path(exists=True, path_type=Path), help="Apply exactly this saved plan.")
+@click.option("--plan", "saved", type=existing_file, help="Apply exactly this saved plan.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", is_flag=True, help="Wait until every connected device has it.")
-@click.option("--timeout", default=600, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", type=click.IntRange(min=0), default=600, show_default=True, help="Seconds to wait.")
 @click.pass_context
 def apply(ctx: click.Context, files: tuple[Path, ...], saved: Path | None, yes: bool, wait: bool, timeout: int) -> int:
     """Change the fleet as planned."""
+    ask = must_ask(yes=yes)
     with client(ctx) as server:
-        answer = json.loads(saved.read_bytes()) if saved else server.plan(_request(files))
-        _show(answer)
+        answer = _saved(saved) if saved else server.plan(_request(files))
         _refuse(answer)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise click.UsageError("this is not a terminal: give --yes to apply without being asked")
-            click.confirm("Apply", abort=True, err=True)
+        _show(answer)
+        if ask:
+            confirm(server, "Apply")
         applied = server.apply(answer)
         talk(f"Applied to {applied['devices']} device(s).")
         if wait:
             return _wait(server, applied["generations"], timeout)
     return 0
+
+
+def _saved(path: Path) -> Json:
+    """A plan that `fleet plan --save` wrote."""
+    from fleet_protocol.documents.fleet import Plan
+
+    try:
+        Plan.parse(data := path.read_bytes())
+    except DocumentInvalidError as error:
+        raise DocumentInvalidError(
+            f"this is not a saved plan: {error.reason}", element=str(path), hint="fleet plan --save FILE"
+        ) from error
+    return dict(json.loads(data))
 
 
 def _request(files: tuple[Path, ...]) -> Json:
@@ -111,14 +129,16 @@ def _refuse(answer: Json) -> None:
 def _show(answer: Json) -> None:
     fleets = ", ".join(f["name"] for f in answer["request"]["fleets"])
     click.echo(f"fleet {fleets}: {len(answer['devices'])} device(s) change, {answer['unchanged']} stay as they are")
+    if not answer["devices"] and not answer["unchanged"]:
+        talk("No enrolled device has the labels that `select` wants: see  fleet get devices -o wide")
     groups: dict[tuple[str, ...], list[str]] = {}
     for device in answer["devices"]:
         groups.setdefault(tuple(_change(c) for c in device["changes"]), []).append(device["device_id"])
     for changes, names in groups.items():
         more = f" and {len(names) - SHOWN_DEVICES} more" if len(names) > SHOWN_DEVICES else ""
-        click.echo(f"  {', '.join(names[:SHOWN_DEVICES])}{more}")
+        click.echo(inert(f"  {', '.join(names[:SHOWN_DEVICES])}{more}"))
         for change in changes:
-            click.echo(f"    {change}")
+            click.echo(inert(f"    {change}"))
 
 
 def _change(change: Json) -> str:
@@ -137,26 +157,47 @@ def _wait(server: FleetClient, generations: dict[str, int], timeout: int) -> int
     import time
 
     deadline = time.monotonic() + timeout
+    rows: list[Json] = []
     last = ""
     while True:
-        rows = {r["device_id"]: r for r in server.devices() if r["device_id"] in generations}
-        done = [n for n, r in rows.items() if _runs(r, generations[n]) and r["state"] == "ok"]
-        failed = [r for n, r in rows.items() if r["state"] == "failed"]
-        away = [n for n, r in rows.items() if not r["online"] and n not in done]
-        said = f"{len(done)} of {len(generations)} run it" + (f", {len(away)} away" if away else "")
+        try:
+            rows = [r for r in server.devices() if r["device_id"] in generations]
+            status, said = _progress(rows, generations)
+        except UnreachableError as error:
+            # What was applied is stored, and the hosts go on with it: the server may come back.
+            status, said = None, f"{error.sentence()}; waiting for it"
         if said != last:
             talk(said)
             last = said
-        if failed:
-            talk("\n".join(f"  ✗ {r['device_id']}  {r['why']}" for r in failed))
-            return int(Exit.ROLLOUT_FAILED)
-        if len(done) + len(away) == len(generations):
-            return 0
+        if status is not None:
+            return int(status)
         if time.monotonic() > deadline:
-            talk("\n".join(f"  {n}  {rows[n]['state']}  {rows[n]['why']}" for n in generations if n not in done))
+            late = [r for r in rows if not _done(r, generations[r["device_id"]])]
+            talk("\n".join(f"  {r['device_id']}  {r['state']}  {r['why']}" for r in late))
+            talk(f"{timeout} s have passed; the hosts go on with it.")
             return int(Exit.TIMED_OUT)
         time.sleep(0.5)
 
 
-def _runs(row: Json, generation: int) -> bool:
-    return bool((row.get("reported") or {}).get("running_generation", 0) >= generation)
+def _progress(rows: list[Json], generations: dict[str, int]) -> tuple[Exit | None, str]:
+    """How it ended, or None while it goes on; and what to say."""
+    done = [r for r in rows if _done(r, generations[r["device_id"]])]
+    away = [r for r in rows if not r["online"] and r not in done]
+    said = f"{len(done)} of {len(rows)} run it" + (f", {len(away)} away" if away else "")
+    failed = [r for r in rows if _failed(r, generations[r["device_id"]])]
+    if failed:
+        lines = [said, *(f"  ✗ {r['device_id']}  {r['why']}" for r in failed)]
+        return Exit.ROLLOUT_FAILED, "\n".join(lines)
+    return (Exit.OK if len(done) + len(away) == len(rows) else None), said
+
+
+def _done(row: Json, generation: int) -> bool:
+    return bool(row["state"] == "ok" and (row.get("reported") or {}).get("running_generation", 0) >= generation)
+
+
+def _failed(row: Json, generation: int) -> bool:
+    """Not while it is what ran before that failed: this change may be the cure."""
+    reported = row.get("reported") or {}
+    refusal = reported.get("refusal") or {}
+    refused = bool(refusal) and (refusal.get("generation") or generation) >= generation
+    return bool(row["state"] == "failed" and (refused or reported.get("generation", 0) >= generation))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import ssl
 import sys
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleet_cli.output import size, talk
+from fleet_cli.output import colour, size, talk
 from fleet_cli.session import client
-from fleet_cli.trust_files import known_root, trust_directory
-from fleet_protocol.wire.errors import Exit, RoadsteadError
+from fleet_cli.signing import key_option, open_role_here, passphrase_option, signer_here
 
 if TYPE_CHECKING:
     from fleet_client.api import FleetClient
@@ -27,28 +25,26 @@ if TYPE_CHECKING:
     from fleet_release.trust.release_role import SignedRole
 
 
-class NoTrustRootError(RoadsteadError):
-    """Nothing says which server's roles may be extended."""
-
-    phase = "signing a release"
-    component = "fleet"
-    code = "E0541"
-    exit_status = Exit.TRUST
-
-
 @click.command()
 @click.option("-f", "--file", "app", type=click.Path(path_type=Path), default="app.yaml", help="The app to release.")
 @click.option(
     "--image", "images", multiple=True, metavar="NAME=PATH", help="Take this image from an OCI layout or archive."
 )
 @click.option(
-    "--platform", "platforms", multiple=True, help="linux/amd64, linux/arm64, ...; default: what all images offer."
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="PLATFORM",
+    help="amd64, arm64, armv7, ...; default: what all images offer.",
+)
+@key_option
+@passphrase_option
+@click.option(
+    "--realm", "realms", multiple=True, metavar="HOST", help="Also this host may have a registry's credentials."
 )
 @click.option(
-    "--key", type=click.Path(exists=True, path_type=Path), help="Release key; default: the trust directory's."
+    "--min-counter", type=click.IntRange(min=1), help="Refuse releases below this counter from now on (security floor)."
 )
-@click.option("--passphrase-file", type=click.Path(exists=True, path_type=Path), help="The key's passphrase.")
-@click.option("--min-counter", type=int, help="Refuse releases below this counter from now on (security floor).")
 @click.pass_context
 def release(
     ctx: click.Context,
@@ -57,23 +53,17 @@ def release(
     platforms: tuple[str, ...],
     key: Path | None,
     passphrase_file: Path | None,
+    realms: tuple[str, ...],
     min_counter: int | None,
 ) -> int:
     """Resolve images, sign a release and upload it."""
-    from fleet_release.findings import FilesRefusedError
     from fleet_release.release import prepare_release
     from fleet_release.trust.lock import write_lock
 
     app = app / "app.yaml" if app.is_dir() else app
-    with _sources(images) as sources, client(ctx) as server:
-        try:
-            prepared = prepare_release(app, sources, platforms)
-        except FilesRefusedError as error:
-            from fleet_cli.commands.author import show_findings
-
-            show_findings(error.findings)
-            talk(f"{len(error.findings)} error(s); nothing was signed.")
-            return int(error.exit_status)
+    with _sources(images, realms) as sources, client(ctx) as server:
+        server.online_keys()  # images may take minutes: better to hear now that nobody answers, or that we may not
+        prepared = prepare_release(app, sources, _platforms(platforms))
         _show(prepared)
         signed = _sign(server, prepared, app, key, passphrase_file, min_counter)
         _upload(server, prepared, signed)
@@ -82,8 +72,17 @@ def release(
     return 0
 
 
+def _platforms(texts: tuple[str, ...]) -> tuple[str, ...]:
+    from fleet_release.values import parse_platform
+
+    try:
+        return tuple(dict.fromkeys(map(parse_platform, texts)))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--platform") from None
+
+
 @contextmanager
-def _sources(images: tuple[str, ...]) -> Iterator[ImageSources]:
+def _sources(images: tuple[str, ...], realms: tuple[str, ...]) -> Iterator[ImageSources]:
     from fleet_release.images.credentials import tool_credentials
     from fleet_release.images.sources import ImageSources
     from fleet_release.images.workspace import Workspace
@@ -95,7 +94,7 @@ def _sources(images: tuple[str, ...]) -> Iterator[ImageSources]:
             raise click.BadParameter(f"{text!r}: wants NAME=PATH", param_hint="--image")
         files[name] = Path(path)
     with tempfile.TemporaryDirectory(prefix="fleet-release-") as folder:
-        sources = ImageSources(Workspace(Path(folder)), files, tool_credentials(os.environ))
+        sources = ImageSources(Workspace(Path(folder)), files, tool_credentials(os.environ), realms=realms)
         try:
             yield sources
         finally:
@@ -115,7 +114,7 @@ def _show(prepared: PreparedRelease) -> None:
     for note in prepared.notes:
         click.echo(f"  note: {note}")
     for finding in prepared.findings:
-        click.echo(finding.render(), err=True)
+        click.echo(finding.render(), err=True, color=colour())
     sys.stdout.flush()
 
 
@@ -127,29 +126,14 @@ def _sign(
     passphrase_file: Path | None,
     min_counter: int | None,
 ) -> SignedRole:
-    from fleet_protocol.trust.keys import FileSigner
-    from fleet_release.trust.ceremony import TrustDirectory
-    from fleet_release.trust.lock import read_lock
-    from fleet_release.trust.release_role import add_release, open_role
+    from fleet_release.trust.release_role import add_release
 
     made = prepared.release_without_counter
-    lock = read_lock(app.parent / "fleet.lock")
-    root = known_root()
-    if root is None and lock is None:
-        raise NoTrustRootError(
-            "no trust root is known here", element=made.app, hint="fleet trust init, or fleet trust join"
-        )
-    pin = hashlib.sha256(root).hexdigest() if root is not None else lock.root_sha256 if lock is not None else ""
-    role = open_role(server, made.app, pin, lock)
-    if key is not None:
-        phrase = passphrase_file.read_bytes().rstrip(b"\r\n") if passphrase_file else None
-        signer = FileSigner(key, phrase)
-    else:
-        signer = TrustDirectory(trust_directory(), passphrase_file).release_signer(made.app)
+    role = open_role_here(server, made.app, app.parent / "fleet.lock")
     return add_release(
         role,
         lambda counter: made.model_copy(update={"release_counter": counter}),
-        [signer],
+        [signer_here(made.app, key, passphrase_file)],
         datetime.now(UTC),
         min_counter=min_counter,
     )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleet_cli.output import talk
+from fleet_cli.output import Column, output_option, show, talk
+from fleet_cli.params import APP, existing_file
 from fleet_cli.session import client
 from fleet_cli.trust_files import JOINED, known_root, trust_directory
 from fleet_protocol.wire.durable import replace_durably
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 passphrase_option = click.option(
     "--passphrase-file",
-    type=click.Path(exists=True, path_type=Path),
+    type=existing_file,
     help="File that holds the keys' passphrase; only you may read it.",
 )
 
@@ -57,7 +58,7 @@ def init(ctx: click.Context, passphrase_file: Path | None) -> None:
 
 
 @trust.command()
-@click.argument("app")
+@click.argument("app", type=APP)
 @passphrase_option
 @click.pass_context
 def delegate(ctx: click.Context, app: str, passphrase_file: Path | None) -> None:
@@ -70,7 +71,7 @@ def delegate(ctx: click.Context, app: str, passphrase_file: Path | None) -> None
 
 
 @trust.command()
-@click.argument("root_json", type=click.Path(exists=True, path_type=Path))
+@click.argument("root_json", type=existing_file)
 @click.pass_context
 def join(ctx: click.Context, root_json: Path) -> None:
     """Take over a trust root (1.root.json) from a colleague; ROOT_JSON is the pin for tokens and releases."""
@@ -101,13 +102,15 @@ def renew(ctx: click.Context, passphrase_file: Path | None) -> None:
 
 
 @trust.command("list")
-def list_() -> None:
-    """Keys on this machine."""
+@output_option
+def list_(form: str) -> None:
+    """Keys on this machine, and the trust root that it knows."""
     folder = trust_directory()
-    for path in sorted(folder.glob("*.key")):
-        click.echo(f"{path.stem:<24} {path}")
+    rows = [{"name": path.stem, "kind": "key", "value": str(path)} for path in sorted(folder.glob("*.key"))]
     if (root := known_root()) is not None:
-        click.echo(f"{'root (pin)':<24} {hashlib.sha256(root).hexdigest()}")
+        rows.append({"name": "root (pin)", "kind": "sha256", "value": hashlib.sha256(root).hexdigest()})
+    columns = [Column("NAME", lambda r: r["name"]), Column("WHAT", lambda r: r["value"])]
+    show("TrustItem", rows, columns, form, key="name", empty=f"No key is in {folder}: fleet trust init")
 
 
 def _directory(passphrase_file: Path | None) -> TrustDirectory:

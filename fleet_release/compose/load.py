@@ -3,6 +3,7 @@ knows the file and line that it came from."""
 
 from __future__ import annotations
 
+import errno
 import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from fleet_release.compose.keys import EXTENDS, INCLUDE, TOP
 from fleet_release.compose.merge import merge, without_tags
 from fleet_release.compose.read import Reader
 from fleet_release.findings import Findings, Mark, did_you_mean
-from fleet_release.yaml_tree import Entry, Map, Node, Scalar, parse
+from fleet_release.yaml_tree import MAX_BYTES, Entry, Map, Node, Scalar, parse
 
 SECTIONS = ("services", "networks", "volumes", "configs", "secrets")
 MAX_CHAIN = 16
@@ -32,7 +33,18 @@ class DiskFiles:
 
     def read(self, path: str) -> str:
         """The text of `path`."""
-        return Path(path).read_text("utf-8")
+        return read_file(Path(path))
+
+
+def read_file(path: Path) -> str:
+    """The text of a file. A pipe or a device, which may never end, is refused, and what is far too large (OSError)."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is a directory" if path.is_dir() else "is not an ordinary file", str(path))
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {MAX_BYTES // 1024} kilobytes", str(path))
+    return data.decode("utf-8")
 
 
 class TextFiles:

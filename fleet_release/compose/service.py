@@ -13,6 +13,8 @@ from fleet_release.compose.load import Sources, beside, read_text
 from fleet_release.compose.model import ComposeProject, ComposeService
 from fleet_release.compose.read import Reader
 from fleet_release.findings import did_you_mean
+from fleet_release.images.errors import ImageNotFoundError
+from fleet_release.images.reference import parse_reference
 from fleet_release.values import name_of, parse_size
 from fleet_release.yaml_tree import Entry, Map, Node, Scalar
 
@@ -55,7 +57,7 @@ def read_project(root: Map, sources: Sources) -> ComposeProject:
 def _service(entry: Entry, project: ComposeProject, sources: Sources, reader: Reader) -> ComposeService | None:
     node = reader.mapping(entry.node, f"services.{entry.key}")
     if not bounds.matches(bounds.NAME_PATTERN, entry.key):
-        unusable = f"{entry.key[:60]} cannot be the name of a service"
+        unusable = f'"{entry.key[:60]}" cannot be the name of a service'
         reader.findings.add("E0445", entry.mark, unusable, suggestion=name_of(entry.key))
     if node is None:
         reader.findings.add("E0424", entry.mark, f"the service {entry.key} names no image")
@@ -107,7 +109,13 @@ def _image(node: Map, entry: Entry, service: ComposeService, reader: Reader) -> 
             reader.findings.add("E0424", build.mark, text, hint="name the pushed image with `image`")
         else:
             reader.findings.add("E0424", entry.mark, f"the service {entry.key} names no image")
-    elif build:
+        return
+    try:
+        parse_reference(service.image)
+    except ImageNotFoundError as error:
+        if not reader.findings.any_at(service.image_mark):  # a variable that is not set was told already
+            reader.findings.add("E0414", service.image_mark, f'"{service.image[:90]}" {error.reason}')
+    if build:
         text = "build has no effect here: the release takes the image as it is, and builds nothing"
         reader.findings.note("N0402", build.mark, text)
 
@@ -259,8 +267,9 @@ def _check_dependencies(project: ComposeProject, reader: Reader) -> None:
         for other in list(service.fields.get("depends_on", {})):
             mark = service.marks.get(("depends_on", other), service.mark)
             if other not in project.services or other == service.name:
+                others = [n for n in project.services if n != service.name]
                 text = f"{service.name} depends on {other}, which is not another service of this file"
-                reader.findings.add("E0441", mark, text, suggestion=did_you_mean(other, project.services))
+                reader.findings.add("E0441", mark, text, suggestion=did_you_mean(other, others))
                 del service.fields["depends_on"][other]
     waiting = {n: set(s.fields.get("depends_on", {})) for n, s in project.services.items()}
     started: set[str] = set()

@@ -160,8 +160,9 @@ class RegistrySession:
         return RegistryRefusedError(f"the registry {text}", element=str(self._reference), hint=hint, retry=retry)
 
     def _unreachable(self, error: Exception) -> RegistryUnreachableError:
-        reason = str(error) or type(error).__name__
-        return RegistryUnreachableError(reason, element=str(self._reference), retry=True)
+        reason = re.sub(r"^\[Errno -?[0-9]+\] ", "", str(error)) or type(error).__name__
+        hint = "to take the image from a file instead: fleet release --image NAME=FILE"
+        return RegistryUnreachableError(reason.lower(), element=str(self._reference), retry=True, hint=hint)
 
 
 def bounded(response: httpx2.Response, most: int, where: str) -> bytes:

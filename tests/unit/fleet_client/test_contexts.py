@@ -75,3 +75,37 @@ def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContextError) as caught:
         context(tmp_path, mode=0o644).token()
     assert caught.value.hint.startswith("chmod 600")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"", "is empty"), (b" \n", "is empty"), (b"a b", "one word"), (b"a\nb", "one word"), (b"\xff", "ASCII")],
+)
+def test_what_is_no_token_is_refused_before_it_is_sent(tmp_path: Path, data: bytes, words: str) -> None:
+    made = context(tmp_path)
+    made.token_file.write_bytes(data)
+    with pytest.raises(ContextError, match=words):
+        made.token()
+
+
+@pytest.mark.parametrize(("data", "words"), [(b"\xff\xfe", "not UTF-8"), (b"[" * 100_000, "too deep")])
+def test_a_file_of_noise_is_no_trace(config_file: Path, data: bytes, words: str) -> None:
+    config_file.parent.mkdir()
+    config_file.write_bytes(data)
+    with pytest.raises(ContextError, match=words):
+        contexts.load()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROADSTEAD_CONFIG", "/proc/nowhere/config.yaml")
+    with pytest.raises(ContextError, match=r"/proc/nowhere/config\.yaml: cannot write it"):
+        contexts.add(context(tmp_path), use=True)
+
+
+def test_contexts_are_listed_with_what_they_lack_left_empty(config_file: Path) -> None:
+    config_file.parent.mkdir()
+    config_file.write_text("current: a\ncontexts: {a: {server: 'https://a'}, b: 3}\n")
+    assert [(r["name"], r["current"], r["server"], r["environment"]) for r in contexts.listed()] == [
+        ("a", True, "https://a", ""),
+        ("b", False, "", ""),
+    ]

@@ -35,7 +35,7 @@ def test_a_whole_fleet_is_compiled_and_policies_are_carried_as_written(tmp_path:
         pytest.param("select: all\nrun: [cam@1]\nconfig: {can: {A: b}}", "E0453", "can is not an app that this fleet runs", id="config of another app"),
         pytest.param("select: all\nrun: [cam@1]\nrollout: {soak: 10}", "E0414", "wants a duration", id="a duration without a unit"),
         pytest.param("select: all\nrun: [cam@1]\nrollout: {stopAt: 2}", "E0414", "wants a percentage", id="a share without a sign"),
-        pytest.param("select: all\nrun: [cam@1]\nrollout: {onFail: rever}", "E0414", "rollout.onFail is", id="a word that is not offered"),
+        pytest.param("select: all\nrun: [cam@1]\nrollout: {onFail: rever}", "E0414", "rollout.onFail wants", id="a word that is not offered"),
         pytest.param("select: all\nrun: [cam@1]\nrollout: {waves: [rest, {devices: 1}]}", "E0451", "`rest` is the last wave", id="rest before others"),
         pytest.param("select: all\nrun: [cam@1]\nrollout: {waves: [{upTo: 50%}, {upTo: 40%}]}", "E0451", "upTo 40% is not more", id="a wave that shrinks"),
         pytest.param("select: all\nrun: [cam@1]\nrollout: {waves: [{devices: 1, upTo: 4%}]}", "E0451", "a wave says exactly one", id="two in one wave"),
