@@ -123,6 +123,19 @@ def tampered() -> str:
     return str(said)
 
 
+def withdrawn() -> str:
+    """The engineer takes the release back; every connected host stops it within a minute, and nothing else."""
+    fleet("withdraw", "shop@1.0.0", "--effect", "stop", "--reason", "demo", "--yes")
+    wait_for("the hosts to stop it", lambda: not any(page(edge) for edge in EDGES), 60)
+    said = wait_for("the hosts to say so", lambda: _stopped(devices()[EDGES[0]]), 30)
+    return str(said)
+
+
+def _stopped(row: dict[str, Any]) -> str:
+    apps = row["reported"].get("apps", ())
+    return next((str(app["why"]) for app in apps if app["app"] == "shop" and app["state"] == "stopped"), "")
+
+
 def _refusal(row: dict[str, Any]) -> str:
     refusal = row["reported"].get("refusal")
     return str(refusal["sentence"]) if refusal else ""
@@ -157,4 +170,5 @@ STORY = (
     Step("all return; the spooled events arrive", back_online),
     Step("a value that the release did not declare is refused", undeclared),
     Step("a tampered image is refused by every host", tampered),
+    Step("a release that is withdrawn with effect: stop is stopped by every host", withdrawn),
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from fleet_protocol.documents import patterns
 from fleet_protocol.documents.release import ConfigKey, Release
 from fleet_protocol.wire import bounds
+from fleet_protocol.wire.errors import DocumentInvalidError
 from fleet_release.compose.model import ComposeProject, FileUse
 from fleet_release.findings import Findings, did_you_mean
 from fleet_release.manifest.app_file import AppConfigKey, AppFile
@@ -76,9 +78,10 @@ def _declared(name: str, key: AppConfigKey, tree: Node, findings: Findings) -> d
         out["max_bytes"] = FILE_BYTES
     if key.pattern is not None:
         try:
-            re.compile(key.pattern)
-        except re.error as error:
-            findings.add("E0414", locate(tree, ("config", name, "pattern")), f"the pattern cannot be used: {error}")
+            patterns.check(key.pattern)
+        except DocumentInvalidError as error:
+            text = f"the pattern cannot be used: {error.reason}"
+            findings.add("E0414", locate(tree, ("config", name, "pattern")), text)
             return None
         out["pattern"] = key.pattern
     if key.default is not None:
@@ -131,7 +134,7 @@ def value_fault(key: ConfigKey, value: str) -> str:
         return f"is {value[:40]!r}, true or false is declared"
     if key.type == "string" and any(ord(c) < 32 or ord(c) == 127 for c in value):
         return "has control characters; declare `type: text` for several lines"
-    if key.pattern is not None and not re.fullmatch(key.pattern, value):
+    if key.pattern is not None and not patterns.full_match(key.pattern, value):
         return f"is {value[:40]!r}, which does not match {key.pattern}"
     return ""
 

@@ -180,9 +180,7 @@ class _Planner:
     def _release(self, at: AppAt, whom: str) -> ReleaseFacts | None:
         facts = self.world.releases.get((at.app, at.version))
         if facts is None:
-            known = sorted(version for app, version in self.world.releases if app == at.app)
-            told = f"; known are {', '.join(known[:8])}" if known else "; no release of this app is known"
-            self._refuse(f"there is no release {at.version} of app {at.app}{told}", whom)
+            self._refuse_unknown(at, whom)
             return None
         reason = _unusable(facts)
         if reason:
@@ -223,7 +221,7 @@ class _Planner:
             kept = [app for app in device.apps if (app.app, app.release) == (at.app, at.version)]
             if kept:
                 return kept[0]
-            self._refuse(f"there is no release {at.version} of app {at.app}", f"fleet {fleet.name}")
+            self._refuse_unknown(at, f"fleet {fleet.name}")
             return None
         values = fleet.config.get(at.app, {})
         if (fleet.name, at.app) in self.shared:
@@ -299,6 +297,11 @@ class _Planner:
             known = service.images.get(device.platform or "")
             total += known.download_bytes if known else max(i.download_bytes for i in service.images.values())
         return min(total, MAX_INTEGER)
+
+    def _refuse_unknown(self, at: AppAt, whom: str) -> None:
+        known = sorted(version for app, version in self.world.releases if app == at.app)
+        told = f"; known are {', '.join(known[:8])}" if known else "; no release of this app is known"
+        self._refuse(f"there is no release {at.version} of app {at.app}{told}", whom)
 
     def _refuse(self, reason: str, element: str) -> None:
         error = PlanRefusedError(reason, element=element)

@@ -10,19 +10,22 @@ import json
 from collections.abc import Iterable
 
 from fleet_protocol.trust.metadata_rules import RELEASE_PREFIX, app_of, as_targets, parse_role, role_extra
-from fleet_server.store.records import DesiredRow
+from fleet_server.store.records import DesiredRow, ReportedRow
 
 
-def concerned(role: str, data: bytes, rows: Iterable[DesiredRow]) -> list[str]:
-    """Devices whose desired state names a release that `role` withdraws with `effect: stop`."""
+def concerned(role: str, data: bytes, desired: Iterable[DesiredRow], reported: Iterable[ReportedRow]) -> list[str]:
+    """Devices that shall run, or say that they run, a release that `role` withdraws with `effect: stop`."""
     if not role.startswith(RELEASE_PREFIX):
         return []
     extra = role_extra(role, as_targets(parse_role(role, data)))
     app, stopped = app_of(role), {w.version for w in extra.withdrawals if w.effect == "stop"}
-    return [row.device_id for row in rows if stopped and _runs(row, app) in stopped]
+    if not stopped:
+        return []
+    # Both were parsed and bounded when they were stored.
+    told = [(row.device_id, row.payload) for row in desired] + [(row.device_id, row.document) for row in reported]
+    return sorted({device_id for device_id, document in told if _release(document, app) in stopped})
 
 
-def _runs(row: DesiredRow, app: str) -> str:
-    # The server's own document, verified when it was signed.
-    apps = json.loads(row.payload).get("apps", ())
-    return next((str(entry["release"]) for entry in apps if entry["app"] == app), "")
+def _release(document: bytes, app: str) -> str | None:
+    apps = json.loads(document).get("apps", ())
+    return next((entry.get("release") for entry in apps if entry["app"] == app), None)

@@ -10,6 +10,7 @@ from fleet_protocol.documents.base import Count, DeviceId, Name, OpenDocument, S
 from fleet_protocol.wire import bounds
 
 ServiceState = Literal["waiting", "starting", "running", "backoff", "stopping", "stopped", "completed", "failed"]
+Health = Literal["healthy", "unhealthy", "starting", "none"]  # after its probe; none: it has none, or does not run
 AppState = Literal["ok", "updating", "degraded", "failed", "held", "stopped"]
 
 
@@ -45,8 +46,20 @@ class ReportedService(OpenDocument):
     image: Text = ""
     limits: KernelLimits = KernelLimits()
     memory_bytes: Count | None = None
+    memory_peak_bytes: Count | None = None
     cpu_usec: Count | None = None
+    throttled_usec: Count | None = None  # it wanted to run and had used up its share
+    cpu_stalled_usec: Count | None = None  # pressure, where the kernel counts it: something in it waited, in all
+    memory_stalled_usec: Count | None = None
+    io_stalled_usec: Count | None = None
+    io_read_bytes: Count | None = None
+    io_write_bytes: Count | None = None
+    net_rx_bytes: Count | None = None
+    net_tx_bytes: Count | None = None
     pids: Count | None = None
+    sampled_at: UnixTime | None = None  # when the numbers above were read
+    health: Health = "none"
+    why: Text = ""  # of a health that is not good
 
 
 class ReportedApp(OpenDocument):

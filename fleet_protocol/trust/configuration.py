@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 
 from fleet_protocol.documents.desired import InlineValue, ValueByDigest
+from fleet_protocol.documents.patterns import full_match
 from fleet_protocol.documents.release import ConfigKey, Release
 from fleet_protocol.trust.errors import ConfigurationError
 from fleet_protocol.wire.bounds import MAX_INTEGER
+from fleet_protocol.wire.errors import DocumentInvalidError
 
 _INTEGER = re.compile(r"-?[0-9]{1,16}")
 
@@ -58,9 +60,9 @@ def value_fault(declared: ConfigKey, data: bytes) -> str | None:
         return "is declared as a string and holds control characters"
     if declared.pattern is not None:
         try:
-            matched = re.fullmatch(declared.pattern, text)
-        except re.error:
-            return "has a declared pattern that is not a regular expression"
-        if matched is None:
+            matched = full_match(declared.pattern, text)
+        except DocumentInvalidError as error:
+            return f"has a declared pattern that cannot be used: {error.reason}"
+        if not matched:
             return f"does not match its declared pattern {declared.pattern}"
     return None

@@ -42,7 +42,7 @@ async def put_metadata(request: Request, role: str, caller: Operator) -> Respons
 def _put_metadata(parts: Services, role: str, data: bytes, replaces: int, who: str) -> RoleVersion:
     done = parts.repository.put_role(role, data, replaces, datetime.fromtimestamp(parts.clock(), UTC))
     parts.record(who, "put metadata", role, version=done.version)
-    if names := concerned(role, data, parts.store.desired_rows().values()):
+    if names := concerned(role, data, parts.store.desired_rows().values(), parts.store.reported_rows().values()):
         parts.ask(names)
     return done
 

@@ -48,7 +48,7 @@ VALUES: dict[str, tuple[dict[str, Any], bytes, str | None]] = {
         b"abc1",
         "does not match its declared pattern [a-z]+",
     ),
-    "a pattern that is none": ({"pattern": "("}, b"x", "has a declared pattern that is not a regular expression"),
+    "a pattern that is none": ({"pattern": "("}, b"x", "has a declared pattern that cannot be used: unclosed group"),
 }
 
 

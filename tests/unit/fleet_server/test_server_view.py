@@ -68,6 +68,11 @@ TABLE: list[tuple[str, Known, tuple[str, str]]] = [
         known(online=False, apps=an_app("failed", "exit 1")),
         ("failed", "cam: exit 1"),
     ),
+    (
+        "a release that went back is failed, with the device's own words",
+        known(apps=an_app("failed", "1.9.1 went back to 1.9.0: web was killed for memory twice")),
+        ("failed", "cam: 1.9.1 went back to 1.9.0: web was killed for memory twice"),
+    ),
     ("preparing is updating", known(preparing="fetching 61 %"), ("updating", "fetching 61 %")),
     (
         "an older generation is updating",
