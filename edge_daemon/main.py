@@ -23,6 +23,9 @@ COMMANDS = {
     "ps": "edge_daemon.commands.ask",
     "logs": "edge_daemon.commands.ask",
     "events": "edge_daemon.commands.ask",
+    "rollback": "edge_daemon.commands.act",
+    "hold": "edge_daemon.commands.act",
+    "lift": "edge_daemon.commands.act",
 }
 
 
@@ -70,6 +73,18 @@ def parser() -> argparse.ArgumentParser:
         if name in ("logs", "events"):
             local.add_argument("-n", "--lines", type=int, default=50, help="how many (default %(default)s)")
         _output(local)
+
+    for name, words in (
+        ("rollback", "go back to an app's last good now, and do not start its present revision again"),
+        ("hold", "keep an app at what it runs, whatever arrives, until a time is over"),
+        ("lift", "allow an app's quarantined revisions to be started again"),
+    ):
+        act = _command(commands, name, words)
+        act.add_argument("--run-dir", type=Path, default=RUN_DIR, help="as given to `run` (default %(default)s)")
+        act.add_argument("app", metavar="APP")
+        if name == "hold":
+            act.add_argument("--for", dest="length", required=True, metavar="TIME", help="30m, 12h, 1d; off ends it")
+        _output(act)
     return top
 
 

@@ -95,6 +95,7 @@ class SealedService(TypedDict):
     stop_grace_s: int
     limits: LimitValues
     probe: NotRequired[ProbeValues]
+    runtime_sha256: NotRequired[str]  # of config.json without what the keeper can change while the container runs
 
 
 class Revision(TypedDict):

@@ -76,8 +76,9 @@ def free_port() -> int:
 class Broker:
     """One mosquitto of ours, on a port that stays over restarts."""
 
-    def __init__(self, folder: Path, **certificate: Any) -> None:
+    def __init__(self, folder: Path, device: str = DEVICE, **certificate: Any) -> None:
         self.folder = folder
+        self.device = device
         self.port = free_port()
         self.ca = trustme.CA()
         self.ca.cert_pem.write_to_path(str(folder / "ca.pem"))
@@ -94,7 +95,7 @@ class Broker:
         (self.folder / "server.pem").write_bytes(b"".join(p.bytes() for p in own.cert_chain_pems))
 
     def allow(self, acl: str) -> None:
-        (self.folder / "acl").write_text(acl.format(device=DEVICE, server=SERVER))
+        (self.folder / "acl").write_text(acl.format(device=self.device, server=SERVER))
 
     def start(self) -> None:
         process = subprocess.Popen(
@@ -134,18 +135,18 @@ class Broker:
             self._process.stderr.close()
             self._process = None
 
-    def enrol(self, layout: Layout, name: str = DEVICE) -> None:
+    def enrol(self, layout: Layout, server_url: str = "https://127.0.0.1:1") -> None:
         """What enrolment leaves in the state directory."""
-        layout.identity.mkdir(parents=True, mode=0o700)
-        own = self.ca.issue_cert(common_name=name)
+        layout.identity.mkdir(parents=True, mode=0o700, exist_ok=True)
+        own = self.ca.issue_cert(common_name=self.device)
         own.private_key_pem.write_to_path(str(layout.device_key))
         (layout.device_cert).write_bytes(b"".join(p.bytes() for p in own.cert_chain_pems))
         shutil.copy(self.folder / "ca.pem", layout.ca)
         layout.identity_json.write_text(
             json.dumps(
                 {
-                    "device_id": name,
-                    "server_url": "https://127.0.0.1:1",
+                    "device_id": self.device,
+                    "server_url": server_url,
                     "broker_host": "127.0.0.1",
                     "broker_port": self.port,
                 }
@@ -215,7 +216,11 @@ class Server:
         if generation is not None:
             properties.UserProperty = [("generation", str(generation)), ("sha256", sha256)]
         self._client.publish(
-            topic(DEVICE, channel), payload, qos=1, retain=channel == Channel.DESIRED, properties=properties
+            topic(self._broker.device, channel),
+            payload,
+            qos=1,
+            retain=channel == Channel.DESIRED,
+            properties=properties,
         )
 
     @property
@@ -224,7 +229,10 @@ class Server:
 
     def reported(self, true: Callable[[Reported], object], *, seconds: float = 15.0) -> Reported:
         """Wait until the newest report is so; what it then is."""
-        self.until(lambda: self.last is not None and true(self.last), seconds=seconds, why=f"last report: {self.last}")
+        end = time.monotonic() + seconds
+        while self.last is None or not true(self.last):
+            assert time.monotonic() < end, f"last report: {self.last}"
+            self.pump()
         assert self.last is not None
         return self.last
 
@@ -257,6 +265,12 @@ class Server:
         while (spool, through + 1) in self.stored:
             through += 1
         self.publish(Ack(spool=spool, through=through).to_bytes(), channel=Channel.ACKS)
+
+    @property
+    def spool(self) -> str:
+        """The one spool of a test whose database stays."""
+        (spool,) = {spool for spool, _ in self.stored}
+        return spool
 
     def gaps(self) -> list[tuple[str, int]]:
         """Numbers that are missing below the highest of their spool."""

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +46,7 @@ class World:
         self.base = base
         self.layout = Layout(base / "state", base / "run")
         self.cgroup_parent = cgroup_parent
+        self.health_window_s = 10
         self.runtime = HostRuntime(self.layout, cgroup_parent, runtime)
         for folder in (self.layout.layers, self.layout.volumes, self.layout.logs):
             folder.mkdir(parents=True)
@@ -74,7 +75,7 @@ class World:
         sealed: Revision = {
             "schema": REVISION_SCHEMA, "app": app, "release": "1.0.0", "release_sha256": "0" * 64, "revision": revision,
             "subnet": subnet, "start_order": [s["name"] for s in services], "services": services,
-            "health_window_s": 10, "max_restarts": 0, "group": [], "files": files,
+            "health_window_s": self.health_window_s, "max_restarts": 0, "group": [], "files": files,
         }  # fmt: skip
         manifest = json.dumps(sealed).encode()
         (folder / "revision.json").write_bytes(manifest)
@@ -179,7 +180,8 @@ def make_layer(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
     shutil.copy(BUSYBOX, folder / "bin" / "busybox")
     tools = (
-        "sh cat echo sleep nc httpd wget kill dd ls mount unshare ln chmod cp id touch mkdir yes head timeout ping grep"
+        "sh cat echo sleep nc httpd wget kill dd ls mount unshare ln chmod cp id touch mkdir yes head timeout ping "
+        "grep tail rm"
     )
     for tool in tools.split():
         (folder / "bin" / tool).symlink_to("busybox")
@@ -237,6 +239,15 @@ def wait_for(true: Callable[[], bool], seconds: float, what: str) -> None:
     while not true():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.02)
+
+
+def room_used(log: Path) -> int:
+    """Bytes of a log's files. conmon may be putting a new one into the place of a full one."""
+    sizes = []
+    for file in log.iterdir():
+        with suppress(FileNotFoundError):
+            sizes.append(file.stat().st_size)
+    return sum(sizes)
 
 
 def fetch(host: str, port: int, seconds: float = 3.0) -> bytes:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from edge_daemon.keeper.local_client import ask
 from fleet_protocol.wire.errors import Exit, RoadsteadError, inert
 
 MAX_TAIL_BYTES = 1 << 20
+MAX_LINE = 64 * 1024
 
 
 class LogError(RoadsteadError):
@@ -51,20 +53,42 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def tail(log: Path, count: int) -> list[dict[str, str]]:
-    """The last lines of conmon's log (k8s-file: time, stream, F for a whole line or P for a part, text)."""
+    """The last lines of conmon's log (k8s-file: time, stream, F for a whole line or P for a part, text).
+
+    Where they are too few, those of the file that was put aside before come first.
+    """
     try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - MAX_TAIL_BYTES))
-            data = file.read(MAX_TAIL_BYTES)
+        kept = _lines(log)
     except OSError as error:
         raise LogError(error.strerror or str(error), element=str(log)) from error
-    lines = data.decode("utf-8", "replace").split("\n")
+    if len(kept) < count:
+        with suppress(OSError):
+            kept = _lines(log.with_name(f"{log.name}.1")) + kept
+    return [{"at": at, "stream": stream, "text": text} for at, stream, _, text in kept[-count:] if count > 0]
+
+
+def _lines(log: Path) -> list[list[str]]:
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - MAX_TAIL_BYTES))
+        data = file.read(MAX_TAIL_BYTES)
+    lines = data.decode("utf-8", "replace").split("\n")[:-1]  # what follows the last end of a line is being written
     if size > MAX_TAIL_BYTES:
         del lines[0]  # cut by our own bound
-    parts = [line.split(" ", 3) for line in lines if line]
-    kept = [part for part in parts if len(part) == 4]
-    return [{"at": at, "stream": stream, "text": text} for at, stream, _, text in kept[-count:] if count > 0]
+    return _joined([part for line in lines if len(part := line.split(" ", 3)) == 4])
+
+
+def _joined(parts: list[list[str]]) -> list[list[str]]:
+    """Lines that were written down in parts, as one."""
+    out: list[list[str]] = []
+    begun: dict[str, tuple[str, str]] = {}
+    for at, stream, tag, text in parts:
+        whole = begun.pop(stream, ("", ""))[1] + text
+        if tag == "P" and len(whole) < MAX_LINE:
+            begun[stream] = at, whole
+        else:
+            out.append([at, stream, "F", whole])
+    return out + [[at, stream, "P", text] for stream, (at, text) in begun.items()]
 
 
 def as_text(command: str, answer: dict[str, Any]) -> str:
@@ -100,7 +124,8 @@ def _status(answer: dict[str, Any]) -> str:
 
 
 def _containers(containers: list[dict[str, Any]]) -> list[list[str]]:
-    rows = [["APP", "RELEASE", "SERVICE", "STATE", "PID", "RESTARTS", "MEM LIMIT", "CPU LIMIT", "PIDS LIMIT"]]
+    limited = ["MEM LIMIT", "CPU LIMIT", "PIDS LIMIT"]
+    rows = [["APP", "RELEASE", "SERVICE", "STATE", "HEALTH", "PID", "RESTARTS", *limited, "WHY"]]
     for container in containers:
         limits = container.get("limits") or {}
         memory, cpu = limits.get("memory_bytes"), limits.get("cpu_millis")
@@ -110,14 +135,17 @@ def _containers(containers: list[dict[str, Any]]) -> list[list[str]]:
                 str(container.get("release") or "-"),
                 str(container["name"]),
                 str(container["state"]),
+                "-" if container.get("health", "none") == "none" else str(container["health"]),
                 str(container.get("pid") or "-"),
                 str(container.get("restarts", 0)),
                 f"{memory >> 20} MiB" if memory else "-",
                 f"{cpu}m" if cpu else "-",
                 str(limits.get("pids") or "-"),
+                inert(str(container.get("why") or "")),
             ]
         )
-    return rows
+    some_why = any(row[-1] for row in rows[1:])
+    return [row if some_why else row[:-1] for row in rows]
 
 
 def _event(event: dict[str, Any]) -> str:

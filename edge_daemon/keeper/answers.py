@@ -18,7 +18,7 @@ MOST_EVENTS = 10_000
 
 
 class Answers:
-    """Read-only: nothing that is asked here changes anything."""
+    """What is asked changes nothing, but for the acts of an operator on this host: rollback, hold, lift."""
 
     def __init__(
         self,
@@ -47,7 +47,28 @@ class Answers:
                 return self._logs(asked.get("app"), asked.get("service"))
             case "modules":
                 return {"modules": sorted(sys.modules), "pid": os.getpid()}
-        raise AskError("knows status, ps, events, logs and modules")
+            case "rollback" | "hold" | "lift" as act:
+                return {"app": asked.get("app"), "done": self._act(act, asked.get("app"), asked.get("seconds"))}
+        raise AskError("knows status, ps, events, logs, rollback, hold, lift and modules")
+
+    def _act(self, act: str, app: object, seconds: object) -> str:
+        """In words, what was done. Durable when this returns; the loop follows it on its next turn."""
+        wanted = self._supervisor.plans.get(app) if isinstance(app, str) else None
+        if wanted is None:
+            raise AskError("no such app is on this host", element=str(app)[:64])
+        trials = self._supervisor.trials
+        if act == "rollback":
+            done = trials.roll_back(wanted)
+        elif act == "lift":
+            done = trials.lift(wanted.app)
+        elif type(seconds) is not int:
+            raise AskError("a hold wants its length in whole seconds", element=wanted.app)
+        elif seconds:
+            done = trials.hold(wanted, seconds, boottime())
+        else:
+            done = trials.release(wanted.app, "ended by an operator on this host")
+        self._supervisor.replan(wanted.app)
+        return done
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -1,10 +1,10 @@
 """keeper.db: what the keeper must remember over kills, power cuts and reboots. SQLite in WAL, synchronous=FULL.
 
 What stands in it: the outbox of events (`outbox`), the accepted generation and its index, and what is known of apps and
-services (`records`). It is not a trust floor: the floors are prepare's, in trust.db. So when this file cannot be
-read, it is moved aside (never deleted), an alarm event is the first row of the new one, and what runs is taken from
-the sealed generations on disk: a damaged notebook stops no container. The server sees a new spool, whose numbers
-begin anew.
+services: last good, trials, quarantine, holds (`records`). It is not a trust floor: the floors are prepare's, in
+trust.db. So when this file cannot be read, it is moved aside (never deleted), an alarm event is the first row of the
+new one, and what runs is taken from the sealed generations on disk: a damaged notebook stops no container. The server
+sees a new spool, whose numbers begin anew.
 """
 
 from __future__ import annotations
@@ -43,6 +43,24 @@ MIGRATIONS = (
         PRIMARY KEY (app, service)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE trials (
+        app TEXT PRIMARY KEY,
+        revision TEXT NOT NULL, boot TEXT NOT NULL, tries INTEGER NOT NULL, begun REAL NOT NULL,
+        failed TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID;
+    CREATE TABLE quarantine (
+        app TEXT NOT NULL, revision TEXT NOT NULL,
+        release TEXT NOT NULL, reason TEXT NOT NULL, actor TEXT NOT NULL, at INTEGER NOT NULL,
+        restarts INTEGER NOT NULL, oom_kills INTEGER NOT NULL, window_s INTEGER NOT NULL,
+        PRIMARY KEY (app, revision)
+    ) WITHOUT ROWID;
+    CREATE TABLE holds (
+        app TEXT PRIMARY KEY,
+        revision TEXT NOT NULL, seal TEXT NOT NULL, release TEXT NOT NULL,
+        until INTEGER NOT NULL, length INTEGER NOT NULL, boot TEXT NOT NULL, until_boottime REAL NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 
@@ -51,6 +69,7 @@ class KeeperDb:
 
     def __init__(self, path: Path) -> None:
         """Raises sqlite3.DatabaseError when the file is no database, StateError when a newer keeper wrote it."""
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # its companions get the same mode
         self.connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
             self._open()

@@ -43,6 +43,9 @@ class Acceptor(Protocol):
     def document_refused(self, error: dict[str, Any], generation: int | None) -> None:
         """It will not be run; the error says why, and whether it is tried again."""
 
+    def document_progress(self) -> None:
+        """Prepare has come further; `progress` says where it is."""
+
     def document_quarantined(self, digest: str) -> None:
         """Prepare ended three times without an outcome on it."""
 
@@ -158,6 +161,7 @@ class Desired:
         if "progress" in said:
             detail = str(said.get("detail") or "")
             self.progress = inert(f"{said['progress']}{': ' if detail else ''}{detail}")[:400]
+            self._acceptor.document_progress()
         elif len(said) == 1 and next(iter(said)) in ("sealed", "current", "refused"):
             self._outcome = said
 

@@ -48,3 +48,11 @@ class NotAllowedError(AskError):
 
     code = "E0612"
     exit_status = Exit.NOT_ALLOWED
+
+
+class ActError(AskError):
+    """What an operator on this host asked for cannot be done."""
+
+    phase = "acting for an operator on this host"
+    code = "E0614"
+    exit_status = Exit.CONFLICT

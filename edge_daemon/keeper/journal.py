@@ -51,12 +51,15 @@ class Journal:
                 app=seen.app, service=seen.service,
             )  # fmt: skip
 
-    def ended(self, seen: Seen, past: Past, ran_s: float) -> bool:
-        """A wanted container ended by itself; `past` is what follows from it. False if that was noted before."""
+    def ended(self, seen: Seen, past: Past, ran_s: float, *, unwell: bool = False) -> bool:
+        """A wanted container ended by itself, or because it was `unwell`; `past` is what follows from it.
+
+        False if that was noted before.
+        """
         row = self.records.service(seen.app, seen.service, seen.revision)
         if row.ended == (name := self.name(seen)):
             return False
-        how = "was killed by the kernel: out of its memory limit" if seen.oom_killed else _how(seen.exit_code)
+        how = "was killed by the kernel: out of its memory limit" if seen.oom_killed else _how(seen.exit_code, unwell)
         text = f"{seen.app}/{seen.service} {how} after {_duration(ran_s)}{_next(past)}"
         good = seen.exit_code == 0 and past.finished == 0
         with self.db.transaction():
@@ -86,13 +89,17 @@ class Journal:
             self.records.put_service(row._replace(ended=name))
             self.say("container.stopped", f"{seen.app}/{seen.service} {how}", app=seen.app, service=seen.service)
 
-    def updated(self, app: str, revision: str, release: str) -> None:
-        """Every service of the wanted revision runs, for the first time."""
+    def updated(self, app: str, revision: str, release: str, returned: str = "") -> None:
+        """Every service of the wanted revision runs, for the first time; `returned`: why again."""
         row = self.records.app(app)
         if row.updated != revision:
+            kind = "app.returned" if returned else "app.updated"
+            text = (
+                f"{app} runs its last good {release} again: {returned}" if returned else f"{app} runs release {release}"
+            )
             with self.db.transaction():
                 self.records.put_app(row._replace(updated=revision))
-                self.say("app.updated", f"{app} runs release {release}", app=app)
+                self.say(kind, text, severity="warn" if returned else "info", app=app)
 
     def proven(self, app: str, seal: str, sealed: Revision) -> None:
         """It ran whole for its health window: from now on it is what the app goes back to."""
@@ -104,8 +111,9 @@ class Journal:
             self.records.put_app(
                 AppRow(app, row.updated, good_revision=sealed["revision"], good_seal=seal, good_release=release)
             )
+            self.records.end_trial(app)
             self.say(
-                "app.healthy",
+                "app.good",
                 f"{app} {release} was healthy for {_duration(sealed['health_window_s'])} and is now its last good",
                 app=app,
             )
@@ -129,7 +137,9 @@ def _after(row: ServiceRow, seen: Seen, past: Past, name: str, boot: str) -> Ser
     )
 
 
-def _how(code: int | None) -> str:
+def _how(code: int | None, unwell: bool) -> str:
+    if unwell:
+        return "was stopped, for it failed its probe,"
     if code is None:
         return "ended, nobody could tell how,"
     if code == 0:

@@ -236,6 +236,10 @@ class Keeper:
             self._journal.say("desired.refused", sentence, severity="warn" if refusal["retry"] else "error")
         self._reporter.changed()
 
+    def document_progress(self) -> None:
+        """From Desired."""
+        self._reporter.changed()
+
     def document_quarantined(self, digest: str) -> None:
         """From Desired."""
         self._journal.say(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edge_daemon.keeper.errors import AskError, NotAllowedError, NotRunningError
+from edge_daemon.keeper.errors import ActError, AskError, NotAllowedError, NotRunningError
 from edge_daemon.layout import Layout
 
 MAX_ANSWER = 16 * 1024 * 1024
@@ -23,6 +24,7 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> dict
     * `{"ask": "ps"}`: `{"containers": [ReportedService and its app, release, revision]}`
     * `{"ask": "events", "count": 50}`: `{"events": [Event and whether the server has it: "sent"]}`, oldest first
     * `{"ask": "logs", "app": A, "service": S}`: `{"path": file, "service"}`; the caller reads the file
+    * `{"ask": "rollback" | "lift", "app": A}`, `{"ask": "hold", "app": A, "seconds": n}` (0 ends it): `{"app", "done"}`
     * `{"ask": "modules"}`: `{"modules": [...], "pid"}`; what is loaded, for the footprint's test
     """
     path = str(Layout(run_dir, run_dir).socket)
@@ -30,7 +32,7 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> dict
         sock.settimeout(timeout)
         try:
             with short_path(path) as address:
-                sock.connect(address)
+                _connect(sock, address, timeout)
             sock.sendall(json.dumps(request).encode() + b"\n")
             data = _all(sock)
         except PermissionError as error:
@@ -46,8 +48,10 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> dict
     if not isinstance(answer, dict):
         raise AskError("its answer is not an object", element=path)
     if isinstance(failed := answer.get("failed"), dict):
-        kind = NotAllowedError if failed.get("code") == NotAllowedError.code else AskError
-        raise kind(str(failed.get("reason")), element=str(failed.get("element") or ""))
+        kinds = {kind.code: kind for kind in (NotAllowedError, ActError)}
+        kind = kinds.get(str(failed.get("code")), AskError)
+        element, hint = str(failed.get("element") or ""), str(failed.get("hint") or "")
+        raise kind(str(failed.get("reason")), element=element, hint=hint)
     return answer
 
 
@@ -62,6 +66,20 @@ def short_path(path: str) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
     finally:
         os.close(folder)
+
+
+def _connect(sock: socket.socket, address: str, timeout: float) -> None:
+    """A full queue of askers is waited for; the kernel says it at once where it would make TCP wait."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError from None
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _all(sock: socket.socket) -> bytes:

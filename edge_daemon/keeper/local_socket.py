@@ -59,7 +59,7 @@ class LocalSocket:
             raise
         finally:
             os.umask(before)
-        self._listening.listen(MAX_PEERS)
+        self._listening.listen(64)
         reactor.watch(self._listening.fileno(), self._accept)
 
     def step(self, now: float) -> float:

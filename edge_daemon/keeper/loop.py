@@ -5,25 +5,31 @@ Starting and removing are child processes; one that hangs holds up its own conta
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 from edge_daemon.keeper.children import Children
-from edge_daemon.keeper.clock import NEVER, TICKS_PER_SECOND, boottime
+from edge_daemon.keeper.clock import NEVER, TICKS_PER_SECOND, boottime, wall
+from edge_daemon.keeper.ends import Ends
+from edge_daemon.keeper.errands import failure, ignore, whole
+from edge_daemon.keeper.failing import Failing
 from edge_daemon.keeper.journal import Journal
+from edge_daemon.keeper.judge import Hold
 from edge_daemon.keeper.machine import Machine
-from edge_daemon.keeper.plans import Plan, leaving_units, plan
+from edge_daemon.keeper.plans import UNREADABLE, Plan, leaving_units
 from edge_daemon.keeper.ports import Seen
+from edge_daemon.keeper.probes import UNHEALTHY
+from edge_daemon.keeper.probing import Probes
 from edge_daemon.keeper.reactor import Reactor
 from edge_daemon.keeper.supervise import (
+    UNKNOWN_EXIT,
     Action,
     Clear,
     Kill,
     Past,
+    Restart,
+    Retune,
     Settle,
     Start,
     Stop,
@@ -32,16 +38,16 @@ from edge_daemon.keeper.supervise import (
     Wanted,
     after_exit,
     after_failed_start,
-    proven,
     supervise,
 )
+from edge_daemon.keeper.trials import Standing, Trials
+from edge_daemon.keeper.tuner import Tuner
 from edge_daemon.layout import Layout
-from edge_daemon.sealed import Index
+from edge_daemon.sealed import Index, IndexedApp
 from fleet_protocol.wire.errors import RoadsteadError
 
 LOOK_EVERY_S = 15.0
 CHILD_SECONDS = 60.0
-AFTER_END = (0.05, 0.3, 1.2)  # conmon writes the exit code a little after the end
 FAILED_REMOVE_S = 5.0
 
 Key = tuple[str, str]
@@ -54,9 +60,11 @@ class View(NamedTuple):
     seen: dict[str, Seen]
     past: dict[str, Past]
     waits: dict[str, str]  # service -> why nothing is done for it
-    acting: frozenset[str]  # a child is at work on it
-    stopping: frozenset[str]
-    leaving: bool  # containers of another revision are still there
+    acting: frozenset[str] = frozenset()  # a child is at work on it
+    stopping: frozenset[str] = frozenset()
+    leaving: bool = False  # containers of another revision are still there
+    health: dict[str, tuple[str, str]] = {}  # service -> what its probe says, and why
+    standing: Standing | None = None  # of the desired revision; None where nothing of it can be run
 
 
 class Supervisor:
@@ -79,19 +87,25 @@ class Supervisor:
         self._layout = layout
         self._machine = machine
         self._journal = journal
+        self._tuner = Tuner(layout, journal)
         self._reactor = reactor
         self._children = children
         self._boot = boot
         self._chance = chance
         self._changed = changed
         self._log_bytes = 1 << 20
+        self.trials = Trials(layout, journal, machine.runtime, boot=boot, now=boottime(), wall=wall)
+        self._entries: dict[str, IndexedApp] = {}
         self._look_at = [0.0]
         self._busy: dict[Key, str] = {}
         self._due: dict[Key, tuple[str, float]] = {}  # (revision, not started before)
         self._failures: dict[Key, tuple[str, int]] = {}  # of starts, in this revision
+        self._stuck: dict[Key, tuple[str, str]] = {}  # (revision, why it cannot be started, whatever is tried)
         self._not_before: dict[Key, float] = {}
         self._stopping: dict[Key, float] = {}
-        self._handles: dict[Key, tuple[int, int]] = {}  # (pid, descriptor)
+        self._ends = Ends(machine.runtime, reactor, self._look_at_time)
+        self._probes = Probes(machine, reactor, children, changed=self.look)
+        self._failing = Failing(journal)
         self._leaving: dict[tuple[str, str], dict[str, Unit]] = {}
         self._pruning = False
 
@@ -100,56 +114,70 @@ class Supervisor:
     def want(self, index: Index) -> None:
         """Run this generation. Apps whose revision is the same are not touched."""
         self._log_bytes = index["settings"].get("log_bytes_per_container", 1 << 20)
-        records = self._journal.records
-        plans = {app: plan(self._layout, app, entry, records.app(app)) for app, entry in index["apps"].items()}
+        self._entries = dict(index["apps"])
+        plans = {app: self.trials.plan(app, entry) for app, entry in self._entries.items()}
         for app, new in plans.items():
             old = self.plans.get(app)
-            if new.why and (old is None or old.why != new.why):
+            if new.why and (new.kind == UNREADABLE if old is None else old.why != new.why):
                 self._journal.say("app.deviates", f"{app}: {new.why}", severity="error", app=app)
         self.plans = plans
+        self.look()
+
+    def replan(self, app: str) -> None:
+        """What shall run of one app has changed on this host."""
+        if app in self._entries:
+            self.plans[app] = self.trials.plan(app, self._entries[app])
         self.look()
 
     def look(self) -> None:
         """Something may have changed: look on this turn."""
         self._look_at.append(0.0)
 
+    def _look_at_time(self, at: float) -> None:
+        self._look_at.append(at)
+
     def kept_revisions(self) -> set[tuple[str, str]]:
         """What the garbage collector must leave: what runs, what shall run, what the app would go back to."""
         kept = {(app, one.revision) for app, view in self.views.items() for one in view.seen.values()}
         kept |= {(app, p.revision) for app, p in self.plans.items() if p.revision is not None}
+        kept |= {(app, entry["revision"]) for app, entry in self._entries.items()}  # a quarantine may be lifted
         return kept | self._journal.records.good()
 
     # -- the loop's side
 
     def step(self, now: float) -> float:
         """Look and act when it is time. When to look again."""
+        probes_due = self._probes.step(now)
         if now < (due := min(self._look_at)):
-            return due
+            return min(due, probes_due)
         self._look_at = [at for at in self._look_at if at > now]
+        for app in self.trials.expired(now):
+            self.replan(app)
         observed = self._machine.runtime.seen()
         by_app: dict[str, list[Seen]] = {}
         for one in observed:
             by_app.setdefault(one.app, []).append(one)
-        self._watch_ends(observed)
+        self._ends.watch(observed, self._busy)
         self.views = {app: view for app, view in self.views.items() if app in self.plans or app in by_app}
-        again = now + LOOK_EVERY_S
+        again = min(now + LOOK_EVERY_S, self.trials.next_expiry())
         for app in sorted({*self.plans, *by_app, *self._journal.records.known()}):
             again = min(again, self._app(app, tuple(by_app.get(app, [])), now))
         self._look_at.append(again)
         self._changed()
-        return min(self._look_at)
+        return min(*self._look_at, self._probes.step(now))
 
     def _app(self, app: str, observed: tuple[Seen, ...], now: float) -> float:
         wanted_plan = self.plans.get(app) or Plan(app, "", None, "", None, (), "is not wanted any more")
         if app in self.plans and wanted_plan.revision is None:
             # Its revision cannot be read, nor its last good: what runs, runs on.
-            self.views[app] = View(wanted_plan, {s.service: s for s in observed}, {}, {}, *_NOTHING)
+            self.views[app] = View(wanted_plan, {s.service: s for s in observed}, {}, {})
             return NEVER
-        observed = tuple(filter(None, (_whole(one, wanted_plan.revision) for one in observed)))
-        wanted = self._wanted(app, wanted_plan, observed)
+        observed = tuple(filter(None, (whole(one, wanted_plan.revision) for one in observed)))
+        wanted = self._wanted(app, wanted_plan, observed, now)
         release = wanted_plan.sealed["release"] if wanted_plan.sealed is not None else ""
         for one in observed:
             if one.revision == wanted.revision and one.pid is not None and (app, one.service) not in self._busy:
+                self._tuner.note(wanted_plan, one)
                 self._journal.running(one, release)
         seen = {one.service: one for one in observed}
         waits: dict[str, str] = {}
@@ -161,7 +189,8 @@ class Supervisor:
             else:
                 self._do(app, action, wanted_plan, wanted, seen, now)
         leaving = any(one.revision != wanted.revision for one in observed)
-        again = min(again, self._judge(wanted_plan, wanted, observed, waits, now))
+        judged, standing = self._judge(wanted_plan, wanted, observed, waits, now)
+        again = min(again, judged)
         if app not in self.plans and not observed and not any(key[0] == app for key in self._busy):
             self._gone(app, now)
         elif app in self.plans:
@@ -173,10 +202,12 @@ class Supervisor:
                 frozenset(service for other, service in self._busy if other == app),
                 frozenset(wanted.stopping),
                 leaving,
+                self._probes.words(app) | {s: (UNHEALTHY, why) for s, why in wanted.failing.items()},
+                standing,
             )
         return again
 
-    def _wanted(self, app: str, wanted: Plan, observed: tuple[Seen, ...]) -> Wanted:
+    def _wanted(self, app: str, wanted: Plan, observed: tuple[Seen, ...], now: float) -> Wanted:
         present = {one.service for one in observed if one.pid is not None}
         for key in [k for k in self._stopping if k[0] == app and k[1] not in present]:
             del self._stopping[key]
@@ -187,14 +218,24 @@ class Supervisor:
                     self._leaving = {k: u for k, u in self._leaving.items() if k[0] != app}
                     self._leaving[app, one.revision] = leaving_units(self._layout, app, one.revision)
                 leaving |= self._leaving[app, one.revision]
+        past = {unit.name: self._past(app, unit.name, wanted.revision or "") for unit in wanted.units}
+        stopping = {s for a, s in self._stopping if a == app}
+        opinion = self._probes.watch(app, wanted.sealed, wanted.seal, observed, stopping=stopping, now=now)
+        failing = self._failing.among(observed, wanted.revision, wanted.units, opinion.failing)
+        said = failing.keys() | {s for s in opinion.silent if past[s].finished == 0}
         return Wanted(
             revision=wanted.revision,
             units=wanted.units,
-            past={unit.name: self._past(app, unit.name, wanted.revision or "") for unit in wanted.units},
+            past=past,
+            probed=opinion.probed | said,
+            silent=opinion.silent - said,
+            healthy=opinion.healthy | (said - failing.keys()),
+            failing=failing,
             leaving=leaving,
             stopping={s: until for (a, s), until in self._stopping.items() if a == app},
             busy=frozenset(s for a, s in self._busy if a == app),
             not_before={s: at for (a, s), at in self._not_before.items() if a == app},
+            tunable=self._tuner.tunable(wanted, observed),
         )
 
     def _past(self, app: str, service: str, revision: str) -> Past:
@@ -204,7 +245,8 @@ class Supervisor:
         failed_revision, failed = self._failures.get((app, service), ("", 0))
         failures = row.failures + (failed if failed_revision == revision else 0)
         due_revision, due = self._due.get((app, service), ("", 0.0))
-        return Past(row.restarts, failures, due if due_revision == revision else 0.0, finished)
+        due = max(due if due_revision == revision else 0.0, self.trials.not_before(app, revision))
+        return Past(row.restarts, failures, due, finished)
 
     # -- acting
 
@@ -216,17 +258,21 @@ class Supervisor:
         match action:
             case Start():
                 if wanted_plan.revision is not None:
+                    self.trials.starting(wanted_plan, now)
                     revision, seal = wanted_plan.revision, wanted_plan.seal
                     command = self._machine.start(app, service, revision, seal, self._log_bytes)
                     self._spawn(key, "start", command, now)
+            case Retune():
+                if wanted_plan.revision is not None:
+                    self.trials.starting(wanted_plan, now)
+                    self.trials.starting(wanted_plan, now)
+                    command = self._machine.retune(app, service, wanted_plan.revision, wanted_plan.seal)
+                    self._spawn(key, "retune", command, now)
             case Stop(_, signal, grace):
-                self._stopping[key] = now + grace
-                self.look()
-                try:
-                    self._machine.runtime.signal(app, service, signal)
-                except RoadsteadError as error:
-                    _log(error.sentence())
-                    self._stopping[key] = now
+                self._ask_to_end(key, signal, now + grace, now)
+            case Restart(_, signal, grace, why):
+                self._failing.restart(seen[service], why)
+                self._ask_to_end(key, signal, now + grace, now)
             case Kill():
                 self._journal.stopped(seen[service], killed=True)
                 self._spawn(key, "remove", self._machine.remove(app, service), now)
@@ -237,13 +283,24 @@ class Supervisor:
                 self._settle(key, wanted, seen[service], now)
                 self._spawn(key, "remove", self._machine.remove(app, service), now)
 
+    def _ask_to_end(self, key: Key, signal: str, until: float, now: float) -> None:
+        self._stopping[key] = until
+        self.look()
+        try:
+            self._machine.runtime.signal(*key, signal)
+        except RoadsteadError as error:
+            _log(error.sentence())
+            self._stopping[key] = now
+
     def _settle(self, key: Key, wanted: Wanted, seen: Seen, now: float) -> None:
         unit = next(unit for unit in wanted.units if unit.name == key[1])
         ran = now - seen.start_ticks / TICKS_PER_SECOND if seen.start_ticks is not None else 0.0
         row = self._journal.records.service(seen.app, seen.service, seen.revision)
         before = Past(row.restarts, row.failures)
-        past = after_exit(unit, before, exit_code=seen.exit_code, ran_s=ran, now=now, chance=self._chance())
-        if self._journal.ended(seen, past, ran):
+        cause = self._failing.why(seen)
+        code = seen.exit_code or UNKNOWN_EXIT if cause else seen.exit_code  # it was not its own wish to end
+        past = after_exit(unit, before, exit_code=code, ran_s=ran, now=now, chance=self._chance())
+        if self._journal.ended(seen, past, ran, unwell=bool(cause)):
             self._due[key] = (seen.revision, past.due)
 
     def _spawn(self, key: Key, verb: str, command: list[str], now: float) -> None:
@@ -255,7 +312,7 @@ class Supervisor:
 
         def ended(status: int) -> None:
             self._busy.pop(key, None)
-            self._finished(key, verb, revision or "", _failure(last, status))
+            self._finished(key, verb, revision or "", failure(last, status))
 
         try:
             self._children.spawn(command, heard, ended, now=now, deadline=CHILD_SECONDS)
@@ -270,12 +327,16 @@ class Supervisor:
             self._not_before.pop(key, None)
             if verb == "start":
                 self._failures.pop(key, None)
+                self._stuck.pop(key, None)
             return
         now = boottime()
         sentence = str(failure.get("sentence") or failure.get("reason"))
         _log(sentence)
         if verb == "remove":
             self._not_before[key] = now + FAILED_REMOVE_S
+            return
+        if verb == "retune":
+            self._tuner.refused(*key, revision, sentence)
             return
         before = self._failures.get(key, (revision, 0))
         count = before[1] + 1 if before[0] == revision else 1
@@ -284,6 +345,8 @@ class Supervisor:
             Past(failures=count - 1), retry=failure.get("retry") is not False, now=now, chance=self._chance()
         )
         self._due[key] = (revision, past.due)
+        if failure.get("retry") is False:
+            self._stuck[key] = (revision, str(failure.get("reason") or sentence))
         if count & (count - 1) == 0:  # the first, second, fourth ...: not one event for every try
             words = "" if count == 1 else f" ({count} times)"
             self._journal.say(
@@ -293,7 +356,10 @@ class Supervisor:
     def _gone(self, app: str, now: float) -> None:
         """Nothing of it is left: forget it, and take down its network and groups."""
         self.views.pop(app, None)
-        for table in (self._due, self._failures, self._not_before, self._stopping):
+        self._tuner.forget(app)
+        self._probes.forget(app)
+        self._failing.forget(app)
+        for table in (self._due, self._failures, self._stuck, self._not_before, self._stopping):
             for key in [key for key in table if key[0] == app]:
                 del table[key]
         if app in self._journal.records.known():
@@ -301,7 +367,7 @@ class Supervisor:
         if not self._pruning:
             self._pruning = True
             self._children.spawn(
-                self._machine.prune(set(self.plans)), _ignore, self._pruned, now=now, deadline=CHILD_SECONDS
+                self._machine.prune(set(self.plans)), ignore, self._pruned, now=now, deadline=CHILD_SECONDS
             )
 
     def _pruned(self, _status: int) -> None:
@@ -311,89 +377,23 @@ class Supervisor:
 
     def _judge(
         self, wanted_plan: Plan, wanted: Wanted, observed: tuple[Seen, ...], waits: dict[str, str], now: float
-    ) -> float:
-        """Announce a revision that runs whole, and remember one that proved itself."""
-        sealed = wanted_plan.sealed
-        if sealed is None or wanted_plan.revision is None:
-            return NEVER
-        up = {one.service for one in observed if one.pid is not None and one.revision == wanted.revision}
-        whole = all(u.name in up or wanted.past[u.name].finished == 0 for u in wanted.units)
-        if not whole or waits or wanted.busy:
-            return NEVER
-        self._journal.updated(wanted_plan.app, wanted_plan.revision, sealed["release"])
-        result = proven(
-            observed,
-            wanted,
-            window_s=float(sealed["health_window_s"]),
-            max_restarts=sealed["max_restarts"],
-            now=now,
-            ticks_per_second=TICKS_PER_SECOND,
-        )
-        if result is True:
-            self._journal.proven(wanted_plan.app, wanted_plan.seal, sealed)
-            return NEVER
-        return result
-
-    # -- ends of containers
-
-    def _watch_ends(self, observed: list[Seen]) -> None:
-        present = {(one.app, one.service): one.pid for one in observed if one.pid is not None}
-        for key, (pid, _) in list(self._handles.items()):
-            if present.get(key) != pid:
-                self._unwatch(key)
-        for key, pid in present.items():
-            if key not in self._handles and key not in self._busy:
-                descriptor = self._machine.runtime.end_handle(*key)
-                if descriptor is None:
-                    self._look_at.append(boottime() + AFTER_END[-1])
-                    continue
-                self._handles[key] = (pid, descriptor)
-                self._reactor.watch(descriptor, partial(self._end, key))
-
-    def _end(self, key: Key, _mask: int) -> None:
-        self._unwatch(key)
-        now = boottime()
-        self._look_at += [now, *(now + after for after in AFTER_END)]
-
-    def _unwatch(self, key: Key) -> None:
-        _, descriptor = self._handles.pop(key)
-        self._reactor.unwatch(descriptor)
-        os.close(descriptor)
+    ) -> tuple[float, Standing | None]:
+        """Announce a revision that runs whole, and let `trials` judge it. When to look again, and how it stands."""
+        app, entry = wanted_plan.app, self._entries.get(wanted_plan.app)
+        if wanted_plan.sealed is None or wanted_plan.revision is None or entry is None:
+            return NEVER, None
+        stuck = {s: why for (a, s), (revision, why) in self._stuck.items() if (a, revision) == (app, wanted.revision)}
+        trial = self.trials.facts(wanted_plan, wanted, observed, stuck, now)
+        if not waits and not wanted.busy:
+            self.trials.announce(wanted_plan, trial)
+        said, elsewhere = self.trials.look(wanted_plan, self.plans, trial, now)
+        for one in elsewhere:
+            self.replan(one)
+        return said.until if isinstance(said, Hold) else NEVER, self.trials.standing(wanted_plan, entry, said, trial)
 
     def close(self) -> None:
         """Let go of the containers; they run on."""
-        for key in list(self._handles):
-            self._unwatch(key)
-
-
-_NOTHING: tuple[frozenset[str], frozenset[str], bool] = (frozenset(), frozenset(), False)
-
-
-def _whole(one: Seen, revision: str | None) -> Seen | None:
-    """A container that a starter left half-made counts as absent if its revision is wanted: starting it again mends it,
-    and waits for a starter that is still at it. Of another revision it counts as ended.
-    """
-    if one.started_at is not None:
-        return one
-    return None if one.revision == revision else one._replace(pid=None)
-
-
-def _failure(said: list[bytes], status: int) -> dict[str, object] | None:
-    """None if the child did its work; else its error."""
-    try:
-        answer = json.loads(said[-1]) if said else {}
-    except ValueError:
-        answer = {}
-    if status == 0 and isinstance(answer, dict) and answer and "failed" not in answer:
-        return None
-    failed = answer.get("failed") if isinstance(answer, dict) else None
-    if isinstance(failed, dict):
-        return failed
-    return {"sentence": f"the child process that starts containers ended with status {status}", "retry": True}
-
-
-def _ignore(_line: bytes) -> None:
-    """Output that nobody needs."""
+        self._ends.close()
 
 
 def _log(text: str) -> None:

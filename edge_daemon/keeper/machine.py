@@ -26,8 +26,14 @@ class Machine(Protocol):
     def start(self, app: str, service: str, revision: str, seal: str, log_bytes: int) -> list[str]:
         """The command that starts one container and says `{"pid": n}`."""
 
+    def retune(self, app: str, service: str, revision: str, seal: str) -> list[str]:
+        """The command that gives a running container another revision's limits and says `{"pid": n}`."""
+
     def remove(self, app: str, service: str) -> list[str]:
         """The command that removes one container and says `{"removed": true}`."""
+
+    def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
+        """The command that runs a probe's command in its container and says `{"probe": {...}}`."""
 
     def prune(self, apps: set[str]) -> list[str]:
         """The command that takes down what belongs to no app of `apps`."""
@@ -60,9 +66,17 @@ class HostMachine:
         """Through the starter."""
         return self._host.starter_command("start", app, service, revision, seal, str(log_bytes))
 
+    def retune(self, app: str, service: str, revision: str, seal: str) -> list[str]:
+        """Through the starter."""
+        return self._host.starter_command("retune", app, service, revision, seal)
+
     def remove(self, app: str, service: str) -> list[str]:
         """Through the starter."""
         return self._host.starter_command("remove", app, service)
+
+    def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
+        """Through the starter."""
+        return self._host.starter_command("probe", app, service, revision, seal)
 
     def prune(self, apps: set[str]) -> list[str]:
         """Through the starter."""

@@ -22,7 +22,7 @@ class Seen(NamedTuple):
     start_ticks: int | None  # field 22 of /proc/PID/stat: with the pid, its identity
     exit_code: int | None  # None while running, or when nobody could tell (conmon was killed)
     ended_at: float | None
-    oom_killed: bool
+    oom_killed: bool  # with a pid: the kernel killed a part of it and left the rest running, as cgroup v1 does
 
 
 class Usage(NamedTuple):
@@ -34,6 +34,13 @@ class Usage(NamedTuple):
     throttled_usec: int | None
     pids: int | None
     oom_kills: int | None
+    cpu_stalled_usec: int | None = None  # pressure: how long something in it waited for a processor, in all
+    memory_stalled_usec: int | None = None  # ... for memory to be reclaimed
+    io_stalled_usec: int | None = None  # ... for a disk
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None
+    net_rx_bytes: int | None = None  # of its own network namespace
+    net_tx_bytes: int | None = None
 
 
 class EnforcedLimits(NamedTuple):
@@ -68,6 +75,12 @@ class Runtime(Protocol):
         """Check the seal, make namespace, network, mounts and cgroup, create and start. Returns the pid.
 
         Runs in a child process of the keeper (`edge_daemon.keeper.starter`), so that it may block for up to 30 s.
+        """
+
+    def retune(self, spec: StartSpec) -> int:
+        """Give a running container the limits and the name of another revision; its pid, which stays.
+
+        Lowering memory may block: runs in a child process.
         """
 
     def signal(self, app: str, service: str, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edge_daemon.keeper.db import KeeperDb
 
@@ -36,6 +36,52 @@ class ServiceRow(NamedTuple):
     last_exit: int | None = None
 
 
+class TrialRow(NamedTuple):
+    """The revision of an app that is on trial, or was until it failed with nothing to go back to."""
+
+    app: str
+    revision: str
+    boot: str  # in which it was last started
+    tries: int  # boots in which it was started, counted before its first container is
+    begun: float  # CLOCK_BOOTTIME of that boot
+    failed: str = ""
+
+
+class QuarantineRow(NamedTuple):
+    """A revision that is not started again on this host."""
+
+    app: str
+    revision: str
+    release: str
+    reason: str
+    actor: str  # JUDGE or OPERATOR
+    at: int
+    restarts: int = 0
+    oom_kills: int = 0
+    window_s: int = 0
+
+
+class HoldRow(NamedTuple):
+    """An operator on this host wants this revision and no other, until then."""
+
+    app: str
+    revision: str
+    seal: str
+    release: str
+    until: int  # for people; what counts is:
+    length: int
+    boot: str
+    until_boottime: float
+
+
+Row = AppRow | ServiceRow | TrialRow | QuarantineRow | HoldRow
+
+JUDGE, OPERATOR = "judge", "operator"
+
+MOST_QUARANTINED = 32
+"""Of one app; the oldest give way. Far more than the releases that a host sees in the life of a generation."""
+
+
 class Records:
     """Rows by name, read once and written through."""
 
@@ -49,6 +95,12 @@ class Records:
         self._apps = {row[0]: AppRow(*row) for row in execute(f"SELECT {', '.join(AppRow._fields)} FROM apps")}  # noqa: S608
         rows = [ServiceRow(*r) for r in execute(f"SELECT {', '.join(ServiceRow._fields)} FROM services")]  # noqa: S608
         self._services = {(row.app, row.service): row for row in rows}
+        self._trials = {row[0]: TrialRow(*row) for row in self._all("trials", TrialRow._fields)}
+        self._quarantine = {(r[0], r[1]): QuarantineRow(*r) for r in self._all("quarantine", QuarantineRow._fields)}
+        self._holds = {row[0]: HoldRow(*row) for row in self._all("holds", HoldRow._fields)}
+
+    def _all(self, table: str, fields: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        return self._db.connection.execute(f"SELECT {', '.join(fields)} FROM {table}").fetchall()  # noqa: S608  ours
 
     def app(self, app: str) -> AppRow:
         """What is known of an app; nothing yet is an empty row."""
@@ -78,20 +130,79 @@ class Records:
     def forget(self, app: str) -> None:
         """The app left this host."""
         with self._db.transaction():
-            self._db.connection.execute("DELETE FROM apps WHERE app = ?", (app,))
-            self._db.connection.execute("DELETE FROM services WHERE app = ?", (app,))
-        self._apps.pop(app, None)
-        self._services = {key: row for key, row in self._services.items() if key[0] != app}
+            for table in ("apps", "services", "trials", "quarantine", "holds"):
+                self._db.connection.execute(f"DELETE FROM {table} WHERE app = ?", (app,))  # noqa: S608  ours
+        self.reload()
 
     def known(self) -> set[str]:
         """Apps with a row."""
-        return set(self._apps) | {app for app, _ in self._services}
+        return set(self._apps) | {app for app, _ in self._services} | set(self._trials) | set(self._holds)
+
+    # -- trials, quarantine, holds
+
+    def trial(self, app: str) -> TrialRow | None:
+        """The newest trial of an app."""
+        return self._trials.get(app)
+
+    def put_trial(self, row: TrialRow) -> None:
+        """Remember; the trial of another revision is replaced."""
+        self._write("trials", row)
+        self._trials[row.app] = row
+
+    def end_trial(self, app: str) -> None:
+        """It is over."""
+        self._db.connection.execute("DELETE FROM trials WHERE app = ?", (app,))
+        self._trials.pop(app, None)
+
+    def quarantined(self, app: str, revision: str) -> QuarantineRow | None:
+        """Why this revision is not started again, or None."""
+        return self._quarantine.get((app, revision))
+
+    def put_quarantine(self, row: QuarantineRow) -> None:
+        """Remember, and forget the oldest of very many."""
+        with self._db.transaction():
+            self._write("quarantine", row)
+            kept = sorted((r for r in (*self._quarantine.values(), row) if r.app == row.app), key=lambda r: r.at)
+            for old in kept[:-MOST_QUARANTINED]:
+                self._db.connection.execute(
+                    "DELETE FROM quarantine WHERE app = ? AND revision = ?", (old.app, old.revision)
+                )
+        self._quarantine[row.app, row.revision] = row
+
+    def lift(self, app: str) -> list[QuarantineRow]:
+        """Forget the app's quarantine, and what its revisions did before, so that they are tried afresh."""
+        rows = [row for row in self._quarantine.values() if row.app == app]
+        with self._db.transaction():
+            for row in rows:
+                self._db.connection.execute("DELETE FROM services WHERE app = ? AND revision = ?", (app, row.revision))
+            self._db.connection.execute("DELETE FROM quarantine WHERE app = ?", (app,))
+            self._db.connection.execute("DELETE FROM trials WHERE app = ?", (app,))
+        self.reload()
+        return rows
+
+    def hold(self, app: str) -> HoldRow | None:
+        """The hold on an app, or None."""
+        return self._holds.get(app)
+
+    def holds(self) -> list[HoldRow]:
+        """All of them."""
+        return list(self._holds.values())
+
+    def put_hold(self, row: HoldRow) -> None:
+        """Remember; an earlier one is replaced."""
+        self._write("holds", row)
+        self._holds[row.app] = row
+
+    def end_hold(self, app: str) -> None:
+        """It is over."""
+        self._db.connection.execute("DELETE FROM holds WHERE app = ?", (app,))
+        self._holds.pop(app, None)
 
     def good(self) -> set[tuple[str, str]]:
         """(app, revision) of every last good."""
         return {(row.app, row.good_revision) for row in self._apps.values() if row.good_revision}
 
-    def _write(self, table: str, row: AppRow | ServiceRow) -> None:
+    def _write(self, table: str, row: Row) -> None:
         marks = ", ".join("?" * len(row))
         self._db.connection.execute(
             f"REPLACE INTO {table} ({', '.join(row._fields)}) VALUES ({marks})",  # noqa: S608  names are ours

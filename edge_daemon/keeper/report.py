@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from edge_daemon.keeper.loop import View
+from edge_daemon.keeper.plans import RETURNED, ROLLED_BACK, UNREADABLE
 from edge_daemon.keeper.ports import EnforcedLimits, Usage
+from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.records import AppRow, ServiceRow
+from edge_daemon.keeper.sampler import Readings
 from edge_daemon.keeper.supervise import Past, Unit
 from fleet_protocol.wire import strict_json
 from fleet_protocol.wire.bounds import MAX_REPORTED_BYTES, MAX_TEXT
 from fleet_protocol.wire.errors import inert
 
-
-class Readings(NamedTuple):
-    """What the kernel says of one container."""
-
-    limits: EnforcedLimits
-    usage: Usage
-
-
+MOVING = (*(field for field in Usage._fields if field != "oom_kills"), "sampled_at")
+"""Figures that are new in every report."""
+SELDOM_READ = tuple(field for field in MOVING if field.endswith(("stalled_usec", "_rx_bytes", "_tx_bytes")))
 NO_READINGS = Readings(EnforcedLimits(None, None, None, None), Usage(None, None, None, None, None, None))
 
 
@@ -39,7 +37,26 @@ def service_state(unit: Unit, view: View, now: float) -> str:
 
 
 def app_state(view: View, row: AppRow, states: dict[str, str]) -> tuple[str, str]:
-    """(state, why) of an app from those of its services."""
+    """(state, why) of an app: from those of its services, then from how its revision stands."""
+    state, why = _state_of_services(view, row, states)
+    standing = view.standing
+    if view.plan.revision is None or standing is None:
+        return state, why
+    if view.plan.kind == RETURNED:
+        return "failed", view.plan.why + ("" if state == "ok" else f"; {why}")
+    if view.plan.kind == ROLLED_BACK:
+        return ("degraded" if state in ("ok", "updating") else state), view.plan.why
+    if standing.state == "failed":
+        return "failed", f"{standing.reason}; nothing to go back to"
+    if standing.state == "held":
+        words = f"{view.plan.why} {standing.reason}"
+        return ("held", words) if state in ("ok", "updating") else (state, f"{why}; {words}")
+    if standing.state == "trial" and state == "ok":
+        return "updating", standing.reason
+    return state, why
+
+
+def _state_of_services(view: View, row: AppRow, states: dict[str, str]) -> tuple[str, str]:
     if view.plan.revision is None:
         return "failed", view.plan.why
     if view.leaving:
@@ -57,7 +74,9 @@ def app_state(view: View, row: AppRow, states: dict[str, str]) -> tuple[str, str
             name = worst[state]
             why = view.waits.get(name) or f"is {state}"
             return ("degraded" if row.updated == view.plan.revision else "updating"), f"{name} {why}"
-    return ("degraded" if view.plan.why else "ok"), view.plan.why
+    if ill := next((name for name, (health, _) in view.health.items() if health == UNHEALTHY), ""):
+        return "degraded", f"{ill} is not well: {view.health[ill][1]}"
+    return ("degraded", view.plan.why) if view.plan.kind == UNREADABLE else ("ok", "")
 
 
 def reported_app(
@@ -80,6 +99,8 @@ def reported_app(
         out["revision"] = view.plan.revision
     if view.plan.sealed is not None and ("revision" in out or not view.seen):
         out["release"] = view.plan.sealed["release"]
+    if view.standing is not None:
+        out["verdict"] = view.standing._asdict() | {"reason": _text(view.standing.reason)}
     return out
 
 
@@ -99,10 +120,10 @@ def _service(name: str, state: str, view: View, row: ServiceRow | None, read: Re
         "pid": seen.pid if seen else None,
         "started_at": int(seen.started_at) if seen and seen.pid is not None and seen.started_at is not None else None,
         "exit_code": row.last_exit if row else None,
-        "memory_bytes": read.usage.memory_bytes,
-        "cpu_usec": read.usage.cpu_usec,
-        "pids": read.usage.pids,
-    }
+        "sampled_at": read.at,
+    } | {key: value for key, value in read.usage._asdict().items() if key != "oom_kills"}
+    health, why = view.health.get(name, ("none", ""))
+    out |= {"health": health} | ({"why": _text(why)} if why else {})
     limits = {key: value for key, value in read.limits._asdict().items() if value is not None}
     return out | {key: value for key, value in optional.items() if value is not None} | {"limits": limits}
 
@@ -110,7 +131,12 @@ def _service(name: str, state: str, view: View, row: ServiceRow | None, read: Re
 def within_bounds(report: dict[str, Any]) -> bytes:
     """The report as bytes; what is least needed is left out of one that would be too long."""
     data = strict_json.dumps(report)
-    for leave_out in (("memory_bytes", "cpu_usec", "pids", "started_at"), ("limits", "image"), ("exit_code", "pid")):
+    for leave_out in (
+        SELDOM_READ,
+        (*MOVING, "started_at"),
+        ("limits", "image", "why"),
+        ("exit_code", "pid"),
+    ):
         if len(data) <= MAX_REPORTED_BYTES:
             return data
         for app in report["apps"]:
@@ -125,9 +151,8 @@ def within_bounds(report: dict[str, Any]) -> bytes:
 
 def steady_part(report: dict[str, Any]) -> bytes:
     """What makes a report new: everything but the time and the figures that always move."""
-    moving = ("memory_bytes", "cpu_usec", "pids")
     apps = [
-        app | {"services": [{k: v for k, v in s.items() if k not in moving} for s in app["services"]]}
+        app | {"services": [{k: v for k, v in s.items() if k not in MOVING} for s in app["services"]]}
         for app in report["apps"]
     ]
     return strict_json.dumps(report | {"at": 0, "apps": apps})

@@ -10,6 +10,7 @@ from edge_daemon.keeper.clock import wall
 from edge_daemon.keeper.loop import Supervisor
 from edge_daemon.keeper.machine import Machine
 from edge_daemon.keeper.records import Records
+from edge_daemon.keeper.sampler import Sampler
 from edge_daemon.sealed import Index
 
 AT_MOST_EVERY_S = 1.0
@@ -40,7 +41,7 @@ class Reporter:
 
     def __init__(self, source: Source, machine: Machine, supervisor: Supervisor, records: Records) -> None:
         self._source = source
-        self._machine = machine
+        self._sampler = Sampler(machine.runtime)
         self._supervisor = supervisor
         self._records = records
         self._dirty = True
@@ -64,27 +65,29 @@ class Reporter:
         if now < due:
             return due
         self._dirty = False
-        built = self.build(now)
+        settings = self._source.index["settings"] if self._source.index else {}
+        often = min(settings.get("sample_every_s", EVERY_S), settings.get("report_every_s", EVERY_S))
+        built = self.build(now, sampled_every=often)
         steady = report.steady_part(built)
         if steady == self._steady and now < self._due:
             return self._due
         if not publish(report.within_bounds(built)):
             self._dirty, self._earliest = True, now + AT_MOST_EVERY_S
             return self._earliest
-        index = self._source.index
-        every = index["settings"].get("report_every_s", EVERY_S) if index else EVERY_S
+        every = settings.get("report_every_s", EVERY_S)
         self._steady, self._earliest, self._due = steady, now + AT_MOST_EVERY_S, now + every
         return self._due
 
-    def build(self, now: float) -> dict[str, Any]:
-        """The report as fleet_protocol.documents.device.Reported has it."""
+    def build(self, now: float, *, sampled_every: float = AT_MOST_EVERY_S) -> dict[str, Any]:
+        """The report as fleet_protocol.documents.device.Reported has it, with samples that are no older than that."""
+        self._sampler.keep({(a, s) for a, view in self._supervisor.views.items() for s in view.seen})
         index, refusal = self._source.index, self._source.refusal
         out = self._source.headline()
         out |= {
             "schema": "roadstead/reported/v1",
             "at": wall(),
             "running_generation": index["generation"] if index else 0,
-            "apps": [self._app(app, now) for app in sorted(self._supervisor.plans)] + self._withdrawn(),
+            "apps": [self._app(app, now, sampled_every) for app in sorted(self._supervisor.plans)] + self._withdrawn(),
         }
         return out | ({"refusal": refusal} if refusal is not None else {}) | accepted(index)
 
@@ -95,16 +98,18 @@ class Reporter:
             release, reason = self._source.withdrawn.get(app, ("", ""))
             if release == entry["release"]:
                 why = f"{release} was withdrawn by its signers: {reason or 'no reason given'}"
-                out.append({"app": app, "state": "stopped", "why": why, "desired_release": release})
+                out.append({"app": app, "state": "stopped", "why": why, "desired_release": release, "services": []})
         return out
 
-    def _app(self, app: str, now: float) -> dict[str, Any]:
-        view = self._supervisor.views.get(app)
-        if view is None:
-            return {"app": app, "state": "updating", "why": "not looked at yet"}
-        runtime, revision = self._machine.runtime, view.plan.revision or ""
+    def _app(self, app: str, now: float, often: float) -> dict[str, Any]:
+        view, plan = self._supervisor.views.get(app), self._supervisor.plans[app]
+        if view is None or (view.plan.revision, view.plan.desired_release) != (plan.revision, plan.desired_release):
+            # What was seen belongs to an earlier generation: nobody may take it for the word on this one.
+            why = "not looked at yet"
+            return {"app": app, "state": "updating", "why": why, "desired_release": plan.desired_release}
+        revision = view.plan.revision or ""
         readings = {
-            name: report.Readings(runtime.limits(app, name), runtime.usage(app, name))
+            name: self._sampler.read(seen, now, wall(), at_most_every=often)
             for name, seen in view.seen.items()
             if seen.pid is not None
         }

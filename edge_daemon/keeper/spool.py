@@ -11,8 +11,8 @@ from fleet_protocol.wire.bounds import MAX_ACK_BYTES, MAX_EVENTS_PER_MESSAGE
 from fleet_protocol.wire.errors import DocumentInvalidError
 
 IN_FLIGHT = 2 * MAX_EVENTS_PER_MESSAGE
-PATIENCE_S = 20.0
-"""Without an acknowledgement for this long, everything that is not acknowledged is sent again."""
+PATIENCE_S = 4.0
+"""Without an acknowledgement for this long, what is not acknowledged is sent again; each time in vain doubles it."""
 PATIENCE_CAP_S = 300.0
 GATHER_S = 0.1
 """Events that happen together travel together."""

@@ -1,12 +1,15 @@
-"""The keeper's child process for what blocks: start or remove one container, or prune.
+"""The keeper's child process for what blocks: start, retune or remove one container, run its probe's command, or prune.
 
-    python -I -OO -m edge_daemon.keeper.starter start|remove|prune
+    python -I -OO -m edge_daemon.keeper.starter start|retune|remove|probe|prune
         --state-dir D --run-dir R --cgroup-parent P --runtime X
         start  APP SERVICE REVISION SEAL LOGBYTES
+        retune APP SERVICE REVISION SEAL           the running container becomes that revision's by its limits alone
         remove APP SERVICE
+        probe  APP SERVICE REVISION SEAL           the command is the sealed revision's
         prune  [APP ...]                           the apps to keep
 
-The last line of standard output is `{"pid": n}`, `{"removed": true}`, `{"pruned": true}` or `{"failed": {...}}`.
+The last line of standard output is `{"pid": n}`, `{"removed": true}`, `{"pruned": true}`,
+`{"probe": {"status": n or null when its time was up, "said": "..."}}` or `{"failed": {...}}`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from fleet_protocol.wire.bounds import NAME_PATTERN, SHA256_PATTERN, matches
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 
 OPTIONS = ("--state-dir", "--run-dir", "--cgroup-parent", "--runtime")
-WORDS = {"start": 5, "remove": 2}
+WORDS = {"start": 5, "retune": 4, "remove": 2, "probe": 4}
 
 
 class UsageError(RuntimeFailedError):
@@ -63,15 +66,22 @@ def _run(arguments: list[str]) -> dict[str, object]:
     if verb == "remove":
         runtime.remove(words[0], words[1])
         return {"removed": True}
-    app, service, revision, seal, log_bytes = words
+    if verb == "probe":
+        from edge_daemon.keeper.runtime import asking, lifecycle
+
+        host = lifecycle.Host(layout, runtime.cgroup_parent, runtime.chosen, runtime.hierarchies)
+        return {"probe": asking.ask(host, *words)._asdict()}
+    app, service, revision, seal, *log_bytes = words
     checked = sealcheck.check(layout, app, service, revision, seal)
-    return {"pid": runtime.start(StartSpec(app, checked.service, checked.revision, seal, int(log_bytes)))}
+    if verb == "retune":
+        return {"pid": runtime.retune(StartSpec(app, checked.service, checked.revision, seal, 0))}
+    return {"pid": runtime.start(StartSpec(app, checked.service, checked.revision, seal, int(log_bytes[0])))}
 
 
 def parse(arguments: list[str]) -> tuple[str, dict[str, str], list[str]]:
     """(verb, options, words), every word of the shape it must have: they become paths and names on the host."""
-    if not arguments or arguments[0] not in ("start", "remove", "prune"):
-        raise UsageError("the first word is start, remove or prune")
+    if not arguments or arguments[0] not in (*WORDS, "prune"):
+        raise UsageError("the first word is start, retune, remove, probe or prune")
     verb, rest, options, words = arguments[0], arguments[1:], dict[str, str](), list[str]()
     while rest:
         word = rest.pop(0)

@@ -1,10 +1,13 @@
 """What to do next for one app: pure. Nothing here reads a clock, a socket or a file.
 
 Rules:
-* Only what differs is touched: a container of the wanted revision that runs is left alone.
+* Only what differs is touched: a container of the wanted revision that runs is left alone, and one that limits alone
+  tell apart from it is given those limits while it runs.
 * An app's services move together: nothing of the wanted revision starts while anything of another is still there.
 * Stopping goes against the order of dependencies, with grace, then by force; starting goes along it.
 * A container that ended is written down and cleared away before another takes its place.
+* One whose probe said often enough that it is not well is asked to end, with grace; its end is a failure like others.
+  Where its policy is never to start it again it is left alone: ending it would mend nothing.
 * What cannot be done now is a Wait with its reason, and with a time if time alone will help.
 """
 
@@ -19,6 +22,7 @@ RESTART_BASE_S, RESTART_CAP_S = 1.0, 120.0
 STEADY_S = 600.0
 """A container that ran this long has recovered: its next failure is the first again."""
 CRASH_LOOP_AT = 5
+OOM_GRACE_S = 10.0  # after SIGKILL
 UNKNOWN_EXIT = 255
 
 
@@ -49,15 +53,24 @@ class Wanted(NamedTuple):
     units: tuple[Unit, ...] = ()  # in start order
     past: dict[str, Past] = {}
     probed: frozenset[str] = frozenset()  # services whose probe has an opinion
+    silent: frozenset[str] = frozenset()  # those that have a probe, and none yet
     healthy: frozenset[str] = frozenset()  # those for which it is good
+    failing: dict[str, str] = {}  # service -> why its container is not well, or has been asked to end for it
     leaving: dict[str, Unit] = {}  # how containers of other revisions are stopped
     stopping: dict[str, float] = {}  # asked to stop; when its grace ends
     busy: frozenset[str] = frozenset()  # a child process is at work on it
     not_before: dict[str, float] = {}  # the last child failed; next try
+    tunable: frozenset[str] = frozenset()  # of another revision, and limits alone make them the wanted one's
 
 
 class Start(NamedTuple):
     """Make and start it."""
+
+    service: str
+
+
+class Retune(NamedTuple):
+    """It becomes the wanted revision's by a change of its limits alone; it runs on."""
 
     service: str
 
@@ -68,6 +81,15 @@ class Stop(NamedTuple):
     service: str
     signal: str
     grace_s: float
+
+
+class Restart(NamedTuple):
+    """It runs, but is not well: ask it to end, so that it is started again."""
+
+    service: str
+    signal: str
+    grace_s: float
+    why: str
 
 
 class Kill(NamedTuple):
@@ -83,7 +105,7 @@ class Clear(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """It ended although it is wanted: write that down, clear it away, see what its policy says."""
+    """It ended although it is wanted, or outlived its grace: write that down, clear it away, ask its policy."""
 
     service: str
 
@@ -96,7 +118,7 @@ class Wait(NamedTuple):
     why: str
 
 
-Action = Start | Stop | Kill | Clear | Settle | Wait
+Action = Start | Retune | Stop | Restart | Kill | Clear | Settle | Wait
 
 
 def supervise(observed: tuple[Seen, ...], wanted: Wanted, now: float) -> list[Action]:
@@ -118,7 +140,7 @@ def _gate(action: Action, wanted: Wanted, now: float) -> Action:
     if action.service in wanted.busy:
         return Wait(action.service, None, "is being worked on")
     again = wanted.not_before.get(action.service, 0.0)
-    if now < again and not isinstance(action, Wait | Stop):
+    if now < again and not isinstance(action, Wait | Stop | Restart):
         return Wait(action.service, again, "the last try failed")
     return action
 
@@ -141,6 +163,8 @@ def _leave(seen: dict[str, Seen], foreign: set[str], wanted: Wanted, now: float)
         elif name in wanted.stopping:
             until = wanted.stopping[name]
             out.append(Kill(name) if now >= until else Wait(name, until, "has been asked to stop"))
+        elif name in wanted.tunable:
+            out.append(Retune(name))
         elif name in held:
             out.append(Wait(name, None, "what depends on it stops first"))
         else:
@@ -154,7 +178,7 @@ def _serve(unit: Unit, seen: dict[str, Seen], foreign: set[str], wanted: Wanted,
     past = wanted.past.get(unit.name, Past())
     one = seen.get(unit.name)
     if one is not None:
-        return Settle(unit.name) if one.pid is None else None
+        return Settle(unit.name) if one.pid is None else _mend(unit, one, wanted, now)
     if past.finished is not None:
         return None
     if foreign:
@@ -164,6 +188,27 @@ def _serve(unit: Unit, seen: dict[str, Seen], foreign: set[str], wanted: Wanted,
     if now < past.due:
         return Wait(unit.name, past.due, f"restarts after {past.failures} failures in a row")
     return Start(unit.name)
+
+
+def _mend(unit: Unit, one: Seen, wanted: Wanted, now: float) -> Action | None:
+    """What is done for a container that runs; None when it is well, or when nothing would be won."""
+    if one.oom_killed:
+        return _half_killed(unit, wanted, now)
+    why = wanted.failing.get(unit.name)
+    if why is None or unit.policy == "no":
+        return None
+    if unit.name not in wanted.stopping:
+        return Restart(unit.name, unit.stop_signal, unit.grace_s, why)
+    until = wanted.stopping[unit.name]
+    return Settle(unit.name) if now >= until else Wait(unit.name, until, f"has been asked to stop: {why}")
+
+
+def _half_killed(unit: Unit, wanted: Wanted, now: float) -> Action:
+    """The kernel killed a part of it for memory and left the rest: all of it ends, as cgroup v2 does by itself."""
+    until = wanted.stopping.get(unit.name)
+    if until is None:
+        return Stop(unit.name, "SIGKILL", OOM_GRACE_S)
+    return Settle(unit.name) if now >= until else Wait(unit.name, until, "was killed in part: out of memory")
 
 
 def _blocked(unit: Unit, seen: dict[str, Seen], wanted: Wanted) -> str:
@@ -177,7 +222,7 @@ def _blocked(unit: Unit, seen: dict[str, Seen], wanted: Wanted) -> str:
             return f"waits until {need} has completed"
         if finished is None and not runs:
             return f"waits until {need} has started"
-        if condition == "healthy" and runs and need in wanted.probed and need not in wanted.healthy:
+        if condition == "healthy" and runs and need in wanted.probed | wanted.silent and need not in wanted.healthy:
             return f"waits until {need} is healthy"
     return ""
 
@@ -217,6 +262,6 @@ def proven(
             youngest = max(youngest, one.start_ticks / ticks_per_second)
         elif wanted.past.get(unit.name, Past()).finished != 0:
             return float("inf")
-    if any(name not in wanted.healthy for name in wanted.probed):
+    if any(name not in wanted.healthy for name in wanted.probed | wanted.silent):
         return float("inf")
     return True if now >= youngest + window_s else youngest + window_s

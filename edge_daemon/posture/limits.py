@@ -1,8 +1,9 @@
-"""Which limits of a container this host's kernel enforces: one table for cgroup v2 and one for v1."""
+"""Which limits of a container this host's kernel enforces: one table for cgroup v2 and v1, also docs/limits.md's."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from edge_daemon.posture.facts import CgroupMode, Facts
 
@@ -15,19 +16,56 @@ class Means(StrEnum):
     ABSENT = "absent"
 
 
-# limit -> (v2 controller, v1 controller, what v1 does when it has that controller)
-TABLE: dict[str, tuple[str, str, Means]] = {
-    "memory": ("memory", "memory", Means.ENFORCED),
-    "memory-high": ("memory", "memory", Means.ABSENT),
-    "swap": ("memory", "memory", Means.ENFORCED),
-    "oom-group": ("memory", "memory", Means.EMULATED),
-    "cpu": ("cpu", "cpu", Means.ENFORCED),
-    "cpu-weight": ("cpu", "cpu", Means.ENFORCED),
-    "cpuset": ("cpuset", "cpuset", Means.ENFORCED),
-    "pids": ("pids", "pids", Means.ENFORCED),
-    "io": ("io", "blkio", Means.ENFORCED),
-    "devices": ("", "devices", Means.ENFORCED),  # v2: by BPF, no controller
-}
+class Kept(NamedTuple):
+    """One version's way with a limit."""
+
+    means: Means
+    controller: str  # "": needs none
+    file: str  # control file, or how else
+
+
+class Limit(NamedTuple):
+    """One row."""
+
+    v2: Kept
+    v1: Kept
+    live: bool  # changes under a running container
+    field: str  # of a release's limits; "": every container has it
+    note: str = ""
+
+
+def _on(controller: str, file: str, means: Means = Means.ENFORCED) -> Kept:
+    return Kept(means, controller, file)
+
+
+_ABSENT = Kept(Means.ABSENT, "memory", "")
+_RLIMITS = Kept(Means.ENFORCED, "", "rlimit")
+
+TABLE: dict[str, Limit] = {
+    "memory": Limit(_on("memory", "memory.max"), _on("memory", "memory.limit_in_bytes"), True, "memory_bytes",
+        "Lowered only as far as the container can give back; else the container is replaced."),
+    "memory-high": Limit(_on("memory", "memory.high"), _ABSENT, True, "memory_high_bytes",
+        "v1 has nothing that slows a container down before its hard limit."),
+    "swap": Limit(_on("memory", "memory.swap.max"), _on("memory", "memory.memsw.limit_in_bytes"), True, "",
+        "Always off. Absent on a host with swap whose kernel does not account for it (`swapaccount=1`)."),
+    "oom-group": Limit(_on("memory", "memory.oom.group"), _on("memory", "persist/oom", Means.EMULATED), False, "",
+        "The whole container ends when one of its processes is killed for memory. On v1 the keeper ends the rest, "
+        "at most 15 s later."),
+    "cpu": Limit(_on("cpu", "cpu.max"), _on("cpu", "cpu.cfs_quota_us"), True, "cpu_millis"),
+    "cpu-weight": Limit(_on("cpu", "cpu.weight"), _on("cpu", "cpu.shares"), True, "cpu_weight"),
+    "cpuset": Limit(_on("cpuset", "cpuset.cpus"), _on("cpuset", "cpuset.cpus"), True, "cpuset"),
+    "pids": Limit(_on("pids", "pids.max"), _on("pids", "pids.max"), True, "pids",
+        "Lowered below what runs, it ends nothing: nothing new starts."),
+    "io-read": Limit(_on("io", "io.max"), _on("blkio", "blkio.throttle.read_bps_device"), True, "io_read_bps",
+        "Of the disk that holds the state directory. Absent where that lies on no disk of its own (overlay, tmpfs, "
+        "btrfs)."),
+    "io-write": Limit(_on("io", "io.max"), _on("blkio", "blkio.throttle.write_bps_device"), True, "io_write_bps",
+        "The same. On v1 for direct writes alone: what the kernel writes later, it writes for everybody."),
+    "devices": Limit(Kept(Means.ENFORCED, "", "a BPF program"), _on("devices", "devices.allow"), False, "",
+        "Only those that the release is granted and the host's policy allows."),
+    "open-files": Limit(_RLIMITS, _RLIMITS, False, "nofile", "Of each process; taken when a process starts."),
+    "core": Limit(_RLIMITS, _RLIMITS, False, "", "Always 0: a core file may hold secrets."),
+}  # fmt: skip
 
 
 def enforcement(facts: Facts) -> dict[str, Means]:
@@ -36,11 +74,9 @@ def enforcement(facts: Facts) -> dict[str, Means]:
 
 
 def _means(facts: Facts, limit: str) -> Means:
-    on_v2, on_v1, in_v1 = TABLE[limit]
     if facts.cgroup_mode is CgroupMode.NONE:
-        return Means.ABSENT
+        return Means.ABSENT  # no container can be started
     if limit == "swap" and facts.swap_bytes and facts.swap_accounting is False:
         return Means.ABSENT
-    if facts.cgroup_mode is CgroupMode.V2:
-        return Means.ENFORCED if not on_v2 or on_v2 in facts.controllers else Means.ABSENT
-    return in_v1 if on_v1 in facts.controllers else Means.ABSENT
+    kept = TABLE[limit].v2 if facts.cgroup_mode is CgroupMode.V2 else TABLE[limit].v1
+    return kept.means if not kept.controller or kept.controller in facts.controllers else Means.ABSENT

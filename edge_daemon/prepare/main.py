@@ -85,7 +85,7 @@ class Preparation:
         self._store = ImageStore(layout, self._policy.prepare_uid)
 
     def run(self, document: bytes) -> None:
-        """verify, read images, plan, fetch and unpack, build, seal, collect."""
+        """verify, admit, read images, plan, fetch and unpack, build, seal, collect."""
         self._open()
         with self._helper(document) as helper:
             self._report.progress("verifying")

@@ -6,6 +6,8 @@ nothing else: no hook, device, mount, label or capability ever comes from it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from edge_daemon.prepare.manifest import ImageConfig
 from edge_daemon.prepare.mounts import INIT_TARGET
 from edge_daemon.prepare.users import Identity
 from fleet_protocol.documents.release import Limits, Service
+from fleet_protocol.wire.strict_json import dumps
 
 ID_COUNT = 65536
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -110,6 +113,17 @@ def config(
             "readonlyPaths": list(READ_ONLY),
         },
     }
+
+
+def fixed_sha256(sealed: bytes, revision: str) -> str:
+    """Hash of what only a new container can change: two revisions that agree in it differ by live limits at most.
+
+    Limits on open files and allowed devices stay in it: the kernel takes them when a process or group is made. The
+    name of the revision's own directory comes out of it, for the files there have hashes of their own.
+    """
+    value = json.loads(sealed)
+    value["linux"]["resources"] = {"devices": value["linux"]["resources"]["devices"]}
+    return hashlib.sha256(dumps(value).replace(revision.encode(), b"")).hexdigest()
 
 
 def arguments(service: Service, image: ImageConfig) -> list[str]:

@@ -27,7 +27,7 @@ from fleet_protocol.documents.release import Image, Limits, Release, Service
 from fleet_protocol.wire.errors import RoadsteadError
 from fleet_protocol.wire.strict_json import dumps
 
-GENERATOR = 1
+GENERATOR = 2
 """Raised whenever the same inputs would give other files: it is part of a revision's name."""
 
 
@@ -110,7 +110,9 @@ def build(app: ReadyApp, site: Site) -> tuple[str, dict[str, SealedFile]]:
             error.element = f"{app.release.app}.{service.name}"
             raise
         files |= made
-        services.append(_sealed(service, app.images[service.name], addresses))
+        sealed = _sealed(service, app.images[service.name], addresses)
+        sealed["runtime_sha256"] = oci.fixed_sha256(made[f"services/{service.name}/config.json"].data, name)
+        services.append(sealed)
     revision: Revision = {
         "schema": REVISION_SCHEMA,
         "app": app.release.app,

@@ -56,6 +56,9 @@ class StandinRuntime:
             if (one.app, one.service) == (app, service) and one.pid is not None:
                 os.kill(one.pid, getattr(signal, name))
 
+    def retune(self, spec: StartSpec) -> int:
+        raise NotImplementedError(spec)
+
     def remove(self, app: str, service: str) -> None:
         raise NotImplementedError(app, service)
 
@@ -92,8 +95,14 @@ class StandinMachine:
     def start(self, app: str, service: str, revision: str, seal: str, _log_bytes: int) -> list[str]:
         return self._starter("start", app, service, revision, seal)
 
+    def retune(self, app: str, service: str, revision: str, _seal: str) -> list[str]:
+        return self._starter("retune", app, service, revision)
+
     def remove(self, app: str, service: str) -> list[str]:
         return self._starter("remove", app, service)
+
+    def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
+        raise NotImplementedError(app, service, revision, seal)
 
     def prune(self, apps: set[str]) -> list[str]:
         return self._starter("prune", *apps)

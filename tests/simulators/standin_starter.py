@@ -1,6 +1,6 @@
 """Starts and removes containers that are plain processes, as `edge_daemon.keeper.starter` does real ones.
 
-    standin_starter.py start|remove|prune RUN_DIR STATE_DIR [APP SERVICE [REVISION SEAL]]
+    standin_starter.py start|retune|remove|prune RUN_DIR STATE_DIR [APP SERVICE [REVISION SEAL]]
 
 What a service runs stands in STATE_DIR/commands/<app>.<service>.json (argv); default: `sleep 1000`. A shell plays
 conmon. STATE_DIR/hold/<app>.<service> makes a start hang until the file is gone.
@@ -74,6 +74,19 @@ def start(run: Path, state: Path, app: str, service: str, revision: str) -> int:
     return pid
 
 
+def retune(run: Path, state: Path, app: str, service: str, revision: str) -> int:
+    """Succeeds unless STATE_DIR/full/<app>.<service> is there."""
+    if (state / "full" / f"{app}.{service}").exists():
+        print(json.dumps({"failed": {"sentence": "it holds too much memory", "retry": False}}))
+        return 1
+    meta = run / "containers" / f"{app}.{service}" / "meta.json"
+    known = json.loads(meta.read_text())
+    meta.with_suffix(".new").write_text(json.dumps(known | {"revision": revision}))
+    meta.with_suffix(".new").replace(meta)
+    print(json.dumps({"pid": known["pid"]}))
+    return 0
+
+
 def remove(run: Path, app: str, service: str) -> None:
     folder = run / "containers" / f"{app}.{service}"
     if (folder / "meta.json").exists():
@@ -97,6 +110,8 @@ def main() -> int:
     (Path(run) / "locks").mkdir(parents=True, exist_ok=True)
     with (Path(run) / "locks" / f"{app}.{service}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if verb == "retune":
+            return retune(Path(run), Path(state), app, service, more[0])
         if verb == "start":
             print(json.dumps({"pid": start(Path(run), Path(state), app, service, more[0])}))
         else:

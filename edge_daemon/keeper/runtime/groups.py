@@ -123,7 +123,10 @@ def kill(hierarchies: Hierarchies, group: str) -> None:
 
 
 def apply(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
-    """Write the limits that the kernel can change while processes run. A missing controller is an error."""
+    """Write the limits that the kernel can change while processes run. A missing controller is an error.
+
+    Memory comes first: it alone can be refused. Rates of disks are `disk_rates`'.
+    """
     _apply_memory(hierarchies, group, limits)
     _apply_cpu(hierarchies, group, limits)
     write(_folder(hierarchies, "pids", group), "pids.max", str(limits["pids"]))
@@ -146,8 +149,9 @@ def _apply_memory(hierarchies: Hierarchies, group: str, limits: LimitValues) -> 
     if own.v2:
         if own.text("memory.swap.max") is not None:
             write(folder, "memory.swap.max", "0")
-        write(folder, "memory.high", str(limits.get("memory_high_bytes", "max")))
+        _give_back(own, folder, limits["memory_bytes"])
         write(folder, "memory.max", wanted)
+        write(folder, "memory.high", str(limits.get("memory_high_bytes", "max")))
         return
     # v1 keeps memory <= memory+swap at every moment: raise the outer limit first, lower it last
     outer = readings.number(own.text("memory.memsw.limit_in_bytes"))
@@ -155,7 +159,29 @@ def _apply_memory(hierarchies: Hierarchies, group: str, limits: LimitValues) -> 
     if outer is not None:
         names.insert(0 if limits["memory_bytes"] > outer else 1, "memory.memsw.limit_in_bytes")
     for name in names:
-        write(folder, name, wanted)
+        try:
+            write(folder, name, wanted)
+        except RuntimeFailedError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EBUSY:
+                raise _too_full(readings.number(own.text("memory.usage_in_bytes")), limits["memory_bytes"]) from error
+            raise
+
+
+def _give_back(own: readings.Files, folder: str, wanted: int) -> None:
+    """v2 would kill where v1 refuses: press what can be given back out of it first, and refuse if too much stays."""
+    used, before = readings.number(own.text("memory.current")), own.text("memory.high")
+    if used is None or used <= wanted:
+        return
+    write(folder, "memory.high", str(wanted))
+    used = readings.number(own.text("memory.current"))
+    if used is not None and used > wanted:
+        write(folder, "memory.high", (before or "max").strip())
+        raise _too_full(used, wanted)
+
+
+def _too_full(used: int | None, wanted: int) -> RuntimeFailedError:
+    holds = f"{-(-(used or 0) // 1024)} KiB" if used else "more"
+    return RuntimeFailedError(f"it holds {holds} of memory and cannot give back enough for {wanted // 1024} KiB")
 
 
 def _apply_cpu(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
@@ -168,8 +194,19 @@ def _apply_cpu(hierarchies: Hierarchies, group: str, limits: LimitValues) -> Non
         write(folder, "cpu.cfs_quota_us", str(quota))
         # 100 and 1024 are the kernel's own defaults of the two scales
         write(folder, "cpu.shares", str(max(2, limits["cpu_weight"] * 1024 // 100)))
-    if "cpuset" in limits:
-        write(_folder(hierarchies, "cpuset", group), "cpuset.cpus", limits["cpuset"])
+    _apply_cpuset(hierarchies, group, limits.get("cpuset"))
+
+
+def _apply_cpuset(hierarchies: Hierarchies, group: str, cores: str | None) -> None:
+    """Only these cores, or all again that the group around it has."""
+    if cores is None:
+        own = readings.files(hierarchies, "cpuset", group)
+        if own.text("cpuset.cpus") is None:
+            return
+        # v2 takes nothing for "all"; v1 wants them written out
+        around = readings.files(hierarchies, "cpuset", group.rpartition("/")[0])
+        cores = "\n" if own.v2 else (around.text("cpuset.cpus") or "").strip()
+    write(_folder(hierarchies, "cpuset", group), "cpuset.cpus", cores)
 
 
 def _folder(hierarchies: Hierarchies, controller: str, group: str) -> str:

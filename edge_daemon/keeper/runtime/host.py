@@ -88,7 +88,12 @@ class HostRuntime:
 
     def usage(self, app: str, service: str) -> Usage:
         """Use of one container, from the kernel."""
-        return readings.usage(self.hierarchies, self.group(app, service))
+        read = readings.usage(self.hierarchies, self.group(app, service))
+        meta = self._meta(app, service)
+        if meta is None or not meta["pid"] or not os.path.exists(f"{self.layout.netns}/{app}.{service}"):
+            return read  # the host's own network is nobody's use
+        received, sent = readings.network(readings.Files(f"/proc/{meta['pid']}/net", v2=True).text("dev"))
+        return read._replace(net_rx_bytes=received, net_tx_bytes=sent)
 
     def limits(self, app: str, service: str) -> EnforcedLimits:
         """Limits of one container, read back from the kernel."""
@@ -126,6 +131,12 @@ class HostRuntime:
         from edge_daemon.keeper.runtime import lifecycle
 
         return lifecycle.start(lifecycle.Host(self.layout, self.cgroup_parent, self.chosen, self.hierarchies), spec)
+
+    def retune(self, spec: StartSpec) -> int:
+        """Give a running container the limits and the name of another revision; its pid. See `starter_command`."""
+        from edge_daemon.keeper.runtime import lifecycle
+
+        return lifecycle.retune(lifecycle.Host(self.layout, self.cgroup_parent, self.chosen, self.hierarchies), spec)
 
     def remove(self, app: str, service: str) -> None:
         """Kill what is left and take down everything. Idempotent. Blocks: see `starter_command`."""

@@ -68,7 +68,7 @@ class Creating:
         pid = answer.get("pid", answer.get("data"))
         if isinstance(pid, int) and pid > 0:
             return pid
-        reason = _cause(self._folder) or _short(answer.get("message")) or done.words()
+        reason = last_cause(self._folder) or _short(answer.get("message")) or done.words()
         raise RuntimeFailedError(f"{self._kind} could not make the container: {reason}")
 
 
@@ -100,7 +100,7 @@ def start(place: Place, chosen: Chosen) -> None:
     """Let the created container run."""
     done = programs.run(_runtime(place, chosen, "start"))
     if done.status != 0:
-        reason = _cause(place.folder) or done.words()
+        reason = last_cause(place.folder) or done.words()
         raise RuntimeFailedError(f"{chosen.kind} could not start the container: {reason}")
 
 
@@ -127,7 +127,7 @@ def rotate_log(log: str, log_bytes: int) -> None:
             rename_durably(Path(log), Path(f"{log}.1"))
 
 
-def _cause(folder: str) -> str:
+def last_cause(folder: str) -> str:
     """The last error in runtime.log: the sync pipe often holds only that there was one."""
     try:
         with open(f"{folder}/runtime.log", encoding="utf-8", errors="replace") as file:

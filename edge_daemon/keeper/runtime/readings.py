@@ -43,12 +43,14 @@ def usage(hierarchies: Hierarchies, group: str) -> Usage:
     """Use of the group and everything below it."""
     memory, cpu = files(hierarchies, "memory", group), files(hierarchies, "cpu", group)
     pids = files(hierarchies, "pids", group)
+    counts = cpu.text("cpu.stat")
     if cpu.v2:
-        spent, throttled = keyed(cpu.text("cpu.stat"), "usage_usec"), keyed(cpu.text("cpu.stat"), "throttled_usec")
+        spent, throttled = keyed(counts, "usage_usec"), keyed(counts, "throttled_usec")
     else:
         account = files(hierarchies, "cpuacct", group)
         spent = _thousandth(number(account.text("cpuacct.usage")))
-        throttled = _thousandth(keyed(cpu.text("cpu.stat"), "throttled_time"))
+        throttled = _thousandth(keyed(counts, "throttled_time"))
+    read, written = _disk(files(hierarchies, "blkio", group))
     return Usage(
         memory_bytes=memory.number("memory.usage_in_bytes", "memory.current"),
         memory_peak_bytes=memory.number("memory.max_usage_in_bytes", "memory.peak"),
@@ -56,7 +58,51 @@ def usage(hierarchies: Hierarchies, group: str) -> Usage:
         throttled_usec=throttled,
         pids=number(pids.text("pids.current")),
         oom_kills=keyed(memory.text("memory.events" if memory.v2 else "memory.oom_control"), "oom_kill"),
+        cpu_stalled_usec=_stalled(hierarchies, group, "cpu"),
+        memory_stalled_usec=_stalled(hierarchies, group, "memory"),
+        io_stalled_usec=_stalled(hierarchies, group, "io"),
+        io_read_bytes=read,
+        io_write_bytes=written,
     )
+
+
+def _stalled(hierarchies: Hierarchies, group: str, what: str) -> int | None:
+    """Pressure is counted in the v2 hierarchy, also where the controllers are v1's and the group stands in both."""
+    if hierarchies.unified is None:
+        return None
+    text = Files(f"{hierarchies.unified}{group}", v2=True).text(f"{what}.pressure") or ""
+    some = next((line for line in text.splitlines() if line.startswith("some ")), "")
+    return number(some.rpartition("total=")[2])
+
+
+def _disk(blkio: Files) -> tuple[int | None, int | None]:
+    """Bytes read and written, of all disks together."""
+    text = blkio.text("io.stat" if blkio.v2 else "blkio.throttle.io_service_bytes_recursive")
+    if text is None:
+        return None, None
+    read = written = 0
+    for line in text.splitlines():
+        words = line.split()
+        pairs = [word.partition("=")[::2] for word in words[1:]] if blkio.v2 else [tuple(words[-2:])]
+        for pair in pairs:
+            if len(pair) == 2 and (count := number(pair[1])) is not None:
+                read += count if pair[0] in ("rbytes", "Read") else 0
+                written += count if pair[0] in ("wbytes", "Write") else 0
+    return read, written
+
+
+def network(devices: str | None) -> tuple[int | None, int | None]:
+    """Bytes received and sent by all interfaces but the loopback, from the text of /proc/PID/net/dev."""
+    if devices is None:
+        return None, None
+    received = sent = 0
+    for line in devices.splitlines():
+        name, colon, rest = line.partition(":")
+        fields = rest.split()
+        if colon and name.strip() != "lo" and len(fields) >= 9:
+            received += number(fields[0]) or 0
+            sent += number(fields[8]) or 0
+    return received, sent
 
 
 def limits(hierarchies: Hierarchies, group: str) -> EnforcedLimits:

@@ -91,9 +91,16 @@ def look(folder: str, meta: Meta, hierarchies: Hierarchies, group: str) -> tuple
         start_ticks=meta["start_ticks"],
         exit_code=end[0] if end else None,
         ended_at=end[1] if end else None,
-        oom_killed=end is not None and end[0] == KILLED and _out_of_memory(folder, hierarchies, group),
+        oom_killed=_in_part(folder, hierarchies)
+        if runs
+        else end is not None and end[0] == KILLED and _out_of_memory(folder, hierarchies, group),
     )
     return seen, settling
+
+
+def _in_part(folder: str, hierarchies: Hierarchies) -> bool:
+    """Whether the kernel killed something in a container that runs on. v2 kills all of it, and cannot be asked that."""
+    return not hierarchies.is_v2("memory") and os.path.exists(f"{folder}/persist/oom")
 
 
 def _out_of_memory(folder: str, hierarchies: Hierarchies, group: str) -> bool:

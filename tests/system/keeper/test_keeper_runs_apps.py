@@ -13,13 +13,15 @@ def test_a_desired_state_is_prepared_run_and_reported(edge: Host) -> None:
 
     report = edge.apply({"shop": {"release": "1.0", "services": ["web", "db"]}})
 
-    assert [(a.app, a.state, a.release) for a in report.apps] == [("shop", "ok", "1.0")]
+    assert [(a.app, a.state, a.release) for a in report.apps] == [("shop", "updating", "1.0")]
+    assert report.apps[0].why == "soak 0 s of 60 s"
     assert {s.name: s.state for s in report.apps[0].services} == {"web": "running", "db": "running"}
     assert report.apps[0].services[0].limits.memory_bytes == 1 << 24
     assert report.running_generation == 1
     edge.server.until(lambda: edge.server.count("app.updated") == 1)
     assert edge.server.kinds == [
-        "daemon.started", "generation.accepted", "container.started", "container.started", "app.updated",
+        "daemon.started", "generation.accepted", "trial.started", "container.started", "container.started",
+        "app.updated",
     ]  # fmt: skip
     assert edge.server.presence[-1].online
 
@@ -59,3 +61,14 @@ def test_an_app_that_is_not_desired_any_more_is_stopped_and_forgotten(edge: Host
 
     edge.server.until(lambda: edge.server.count("app.removed") == 1)
     assert set(edge.keeper.pids()) == {"blog/web"}
+
+
+def test_no_report_says_of_a_new_generation_what_was_seen_of_the_one_before(edge: Host) -> None:
+    edge.online()
+    edge.apply({"shop": {"release": "1.0", "services": ["web"]}})
+
+    edge.apply({"shop": {"release": "1.1", "services": ["web"]}})
+
+    said = [(r.generation, a.release) for r in edge.server.reports for a in r.apps for s in a.services]
+    assert {release for generation, release in said if generation == 1} == {"1.0"}
+    assert {release for generation, release in said if generation == 2} <= {None, "1.1"}

@@ -148,9 +148,17 @@ INERT = "\N{REPLACEMENT CHARACTER}"
             ["ps"],
             {"ask": "ps"},
             {"containers": [{"app": "cam", "release": "1.9.0", "revision": "ab", **SERVICE}]},
-            "APP  RELEASE  SERVICE  STATE    PID  RESTARTS  MEM LIMIT  CPU LIMIT  PIDS LIMIT\n"
-            "cam  1.9.0    web      running  77   1         64 MiB     250m       64\n",
+            "APP  RELEASE  SERVICE  STATE    HEALTH  PID  RESTARTS  MEM LIMIT  CPU LIMIT  PIDS LIMIT\n"
+            "cam  1.9.0    web      running  -       77   1         64 MiB     250m       64\n",
             id="ps",
+        ),
+        pytest.param(
+            ["ps"],
+            {"ask": "ps"},
+            {"containers": [{"app": "cam", "release": "1.9.0", **SERVICE, "health": "unhealthy", "why": "tcp\x1b"}]},
+            "APP  RELEASE  SERVICE  STATE    HEALTH     PID  RESTARTS  MEM LIMIT  CPU LIMIT  PIDS LIMIT  WHY\n"
+            f"cam  1.9.0    web      running  unhealthy  77   1         64 MiB     250m       64          tcp{INERT}\n",
+            id="ps with the word of a probe",
         ),
         pytest.param(
             ["logs", "cam", "web", "-n", "2"],

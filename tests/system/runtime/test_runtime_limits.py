@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from runtime_support import LIMITS, MIB, World, wait_for
+from runtime_support import LIMITS, MIB, World, fetch, wait_for
 
 from edge_daemon.keeper.ports import EnforcedLimits
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
@@ -107,3 +107,37 @@ def test_a_process_can_be_moved_into_the_daemons_group(host: World) -> None:
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_kill_that_left_the_rest_running_is_seen_on_v1_and_cannot_happen_on_v2(host: World) -> None:
+    start(host, ["/bin/sh", "-c", f"({HOG}) ; echo child gone; sleep 1000"])
+    if host.runtime.hierarchies.is_v2("memory"):
+        assert host.ended("shop", "web").oom_killed
+        return
+    host.says("shop", "web", "child gone")
+    wait_for(lambda: host.seen("shop", "web").oom_killed, 5, "the kernel's word")
+    assert host.seen("shop", "web").pid is not None
+    host.runtime.signal("shop", "web", "SIGKILL")
+    assert (host.ended("shop", "web").exit_code, host.ended("shop", "web").oom_killed) == (137, True)
+
+
+def test_a_container_that_runs_well_was_not_killed_in_part(host: World) -> None:
+    start(host, SLEEP)
+    assert not host.seen("shop", "web").oom_killed
+
+
+def test_bytes_of_the_network_and_pressure_are_counted(host: World) -> None:
+    start(host, ["/bin/httpd", "-f", "-p", "80", "-h", "/"])
+    wait_for(lambda: b"hello" in fetched(), 5, "the service")
+    usage = host.runtime.usage("shop", "web")
+    assert (usage.net_rx_bytes or 0) > 100
+    assert (usage.net_tx_bytes or 0) > 100
+    assert (usage.cpu_stalled_usec is None) == (host.runtime.hierarchies.unified is None)
+    assert usage.io_read_bytes is not None
+
+
+def fetched() -> bytes:
+    try:
+        return fetch("10.88.3.2", 80)
+    except OSError:
+        return b""

@@ -132,3 +132,52 @@ def test_on_v2_a_group_is_made_below_parents_that_hand_their_controllers_down(tm
 def test_a_host_without_cgroups_is_told_so() -> None:
     with pytest.raises(RuntimeFailedError, match="no cgroup hierarchy is mounted"):
         groups.make(Hierarchies("none", {}, None, frozenset()), "/g", leaf=True)
+
+
+PRESSURE = "some avg10=0.00 avg60=0.00 avg300=0.00 total={0}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n"
+
+
+def pressed(group: Path) -> None:
+    for total, name in enumerate(("cpu", "memory", "io"), start=11):
+        (group / f"{name}.pressure").write_text(PRESSURE.format(total))
+
+
+def test_pressure_is_read_where_the_kernel_counts_it(tmp_path: Path) -> None:
+    found = v2(tmp_path)
+    pressed(tmp_path / "g")
+    read = readings.usage(found, "/g")
+    assert (read.cpu_stalled_usec, read.memory_stalled_usec, read.io_stalled_usec) == (11, 12, 13)
+
+
+def test_on_a_hybrid_host_pressure_stands_in_the_other_hierarchy(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "unified/g").mkdir(parents=True)
+    pressed(tmp_path / "unified/g")
+    found = v1(tmp_path / "v1")._replace(unified=str(tmp_path / "unified"))
+    assert readings.usage(found, "/g").memory_stalled_usec == 12
+    assert readings.usage(found._replace(unified=None), "/g").memory_stalled_usec is None
+
+
+def test_bytes_of_all_disks_are_added_up_on_both_versions(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    newer = v2(tmp_path / "one")._replace(unified_controllers=frozenset({"io"}))
+    (tmp_path / "one/g/io.stat").write_text(
+        "8:0 rbytes=5 wbytes=7 rios=1 wios=1 dbytes=9\n8:16 rbytes=1 wbytes=0\n7:0\n"
+    )
+    assert readings.usage(newer, "/g")[-4:-2] == (6, 7)
+    folder = tmp_path / "two/blkio/g"
+    folder.mkdir(parents=True)
+    text = "8:0 Read 5\n8:0 Write 7\n8:0 Total 12\n8:16 Read 1\n8:16 Total 1\nTotal 13\n"
+    (folder / "blkio.throttle.io_service_bytes_recursive").write_text(text)
+    older = v1(tmp_path / "two")
+    assert readings.usage(older, "/g")[-4:-2] == (6, 7)
+
+
+def test_the_loopback_interface_is_no_use_of_the_network() -> None:
+    text = (
+        "Inter-|   Receive                |  Transmit\n face |bytes    packets errs|bytes packets\n"
+        "    lo: 100 1 0 0 0 0 0 0 100 1 0 0 0 0 0 0\n  eth0:  7 1 0 0 0 0 0 0 9 1 0 0 0 0 0 0\n"
+    )
+    assert readings.network(text) == (7, 9)
+    assert readings.network(None) == (None, None)
