@@ -37,7 +37,7 @@ class SmallWorld:
     def __init__(self, folder: Path) -> None:
         self.layout = Layout(folder / "state", folder / "run")
         self.layout.state.mkdir()
-        self.db = KeeperDb(Path(":memory:"))
+        self.db = KeeperDb(self.layout.keeper_db)
         self.outbox = Outbox(self.db)
         self.now, self.boots, self.generation = 5.0, 0, 0
         self.index: Index | None = None

@@ -28,7 +28,7 @@ acts = st.one_of(
 def test_whatever_happens_no_quarantined_revision_starts_and_the_last_good_runs_in_the_end(
     first: str, story: list[tuple[str, ...]]
 ) -> None:
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "boottime", lambda: 0.0)
         world = SmallWorld(Path(name))
         patch.setattr(loop, "boottime", lambda: world.now)
