@@ -18,6 +18,8 @@ from edge_daemon.keeper.runtime import groups, namespaces
 from edge_daemon.keeper.runtime.hierarchies import detect
 from edge_daemon.layout import Layout
 
+pytestmark = pytest.mark.alone
+
 MOST_KB = 20 * 1024
 
 OURS = {

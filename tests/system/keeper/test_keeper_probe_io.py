@@ -22,6 +22,8 @@ from edge_daemon.keeper.probing import Opinion, Probes
 from edge_daemon.keeper.reactor import Reactor
 from edge_daemon.sealed import Revision
 
+pytestmark = pytest.mark.alone
+
 
 @contextmanager
 def served(answer: Callable[[socket.socket], None]) -> Iterator[int]:

@@ -13,6 +13,8 @@ from provisioning.authority.enrolment import EnrolmentRefusedError
 from provisioning.authority.ratelimit import RateLimit
 from provisioning.proof import secret_bytes
 
+pytestmark = pytest.mark.alone
+
 GUESSES = 2_000
 
 

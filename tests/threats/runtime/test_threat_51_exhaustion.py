@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from runtime_support import LIMITS, MIB, World, fetch, wait_for
+
+pytestmark = pytest.mark.alone
 
 HTTPD = ["/bin/httpd", "-f", "-p", "80", "-h", "/"]
 

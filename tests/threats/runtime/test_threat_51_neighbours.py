@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from runtime_support import LIMITS, MIB, World, fetch, wait_for
 
 from edge_daemon.keeper.local_client import ask
 from edge_daemon.keeper.runtime import readings
 from edge_daemon.sealed import INDEX_SCHEMA, LimitValues
 from fleet_protocol.wire.errors import RoadsteadError
+
+pytestmark = pytest.mark.alone
 
 HOGS = {
     # as many shells that fork without end as their limit leaves alive
