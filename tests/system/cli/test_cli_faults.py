@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -128,6 +129,9 @@ def test_a_full_disk_is_said_and_a_closed_pipe_is_no_fault(operator: Operator) -
     assert (done.returncode, done.stderr) == (0, "")
 
 
+PROMPTS = (b"[y/N]: ", b"name: ")
+
+
 def on_a_terminal(operator: Operator, typed: str | None, *arguments: str, **environment: str) -> tuple[int, str]:
     """Exit status and all that the terminal showed. `typed` answers the question; None is Ctrl-C."""
     mine, theirs = pty.openpty()
@@ -138,13 +142,17 @@ def on_a_terminal(operator: Operator, typed: str | None, *arguments: str, **envi
     os.close(theirs)
     shown = b""
     try:
-        while data := os.read(mine, 4096):
-            shown += data
-            if shown.endswith((b"[y/N]: ", b"name: ")):
-                if typed is None:
+        while True:
+            # Again after a while: a signal between a prompt and the read behind it is seen only by the next one.
+            if not select.select([mine], [], [], 0.5)[0]:
+                if typed is None and shown.endswith(PROMPTS):
                     child.send_signal(signal.SIGINT)
-                else:
-                    os.write(mine, typed.encode())
+                continue
+            if not (data := os.read(mine, 4096)):
+                break
+            shown += data
+            if shown.endswith(PROMPTS) and typed is not None:
+                os.write(mine, typed.encode())
     except OSError:  # the terminal ends with its last program
         pass
     finally:

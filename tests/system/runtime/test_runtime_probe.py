@@ -46,7 +46,7 @@ def test_a_command_that_succeeds_is_a_good_answer(host: World) -> None:
 
 
 def test_a_command_that_fails_tells_its_exit_code_and_its_last_words(host: World) -> None:
-    spec = started(host, ["sh", "-c", "echo first; echo the disk is full >&2; exit 7"])
+    spec = started(host, ["sh", "-c", "exec >&2; echo first; echo the disk is full; exit 7"])
 
     assert ask(host, spec) == {"probe": {"status": 7, "said": "the disk is full"}}
 
