@@ -47,7 +47,7 @@ class ServerSaidError(RoadsteadError):
 class ServerNotTrustedError(UnreachableError):
     """Somebody answers, but not with a certificate of the pinned CA. Trying again is of no use."""
 
-    code = "E0301"
+    code = "E0309"
     exit_status = Exit.TRUST
 
 

@@ -10,14 +10,14 @@ class KeeperError(RoadsteadError):
 
     phase = "running"
     component = "keeper"
-    code = "E0600"
+    code = "E0760"
 
 
 class WrongNetworkError(KeeperError):
     """The process is not in the network namespace that it was told to expect; it connects to nobody."""
 
     phase = "connecting"
-    code = "E0601"
+    code = "E0761"
     exit_status = Exit.NOT_ALLOWED
 
 
@@ -25,7 +25,7 @@ class StateError(KeeperError):
     """Something that the keeper or prepare wrote cannot be read."""
 
     phase = "reading the state"
-    code = "E0602"
+    code = "E0762"
 
 
 class AskError(RoadsteadError):
@@ -33,20 +33,20 @@ class AskError(RoadsteadError):
 
     phase = "asking"
     component = "edge-daemon"
-    code = "E0610"
+    code = "E0770"
 
 
 class NotRunningError(AskError):
     """Nobody answers on the local socket."""
 
-    code = "E0611"
+    code = "E0771"
     exit_status = Exit.UNREACHABLE
 
 
 class NotAllowedError(AskError):
     """Only root, or the user that the daemon runs as, may ask."""
 
-    code = "E0612"
+    code = "E0772"
     exit_status = Exit.NOT_ALLOWED
 
 
@@ -54,5 +54,5 @@ class ActError(AskError):
     """What an operator on this host asked for cannot be done."""
 
     phase = "acting for an operator on this host"
-    code = "E0614"
+    code = "E0774"
     exit_status = Exit.CONFLICT

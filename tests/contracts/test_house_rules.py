@@ -71,3 +71,17 @@ def test_documents_name_no_place_of_one_machine() -> None:
     texts = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), *SOURCES]
     offenders = [str(p.relative_to(ROOT)) for p in texts if any(w in p.read_text() for w in ("/work/", "/root/"))]
     assert offenders == []
+
+
+def test_an_error_code_stands_for_one_kind_of_error() -> None:
+    said: dict[str, set[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            for line in node.body if isinstance(node, ast.ClassDef) else ():
+                if (
+                    isinstance(line, ast.Assign)
+                    and [ast.unparse(target) for target in line.targets] == ["code"]
+                    and isinstance(line.value, ast.Constant)
+                ):
+                    said.setdefault(str(line.value.value), set()).add(f"{path.relative_to(ROOT)}:{node.name}")
+    assert {code: places for code, places in said.items() if len(places) > 1} == {}
