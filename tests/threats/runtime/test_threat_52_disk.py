@@ -6,9 +6,12 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from runtime_support import LIMITS, World, wait_for
 
 from edge_daemon.sealed import LimitValues
+
+pytestmark = pytest.mark.alone  # it counts what is free on the whole disk
 
 
 def test_threat_52_a_read_only_root_takes_nothing(host: World) -> None:
