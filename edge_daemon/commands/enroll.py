@@ -70,7 +70,7 @@ def _say_as_text(progress: Progress) -> None:
         case "pending":
             print(f"Waiting for approval as request {progress.request_id}.")
             print("Compare these words with what `fleet enroll list` shows:\n")
-            print(f"    {progress.words}\n")
+            print(f"    {progress.words}\n", flush=True)  # a person waits for it, also behind a pipe
         case "approved":
             print(f"Approved: this host is {progress.device_id}.")
             print(f"    {progress.words}")
