@@ -75,7 +75,7 @@ def test_the_keeper_loads_the_standard_library_paho_and_nothing_else(running: Ke
 
     standard = {name for name in loaded if name.partition(".")[0] in sys.stdlib_module_names or name == "__main__"}
     keeper = {name for name in loaded if f"{name}.".startswith("edge_daemon.keeper.")}
-    assert sorted(loaded - standard - keeper - OURS - PAHO - {"_virtualenv", "_distutils_hack"}) == []
+    assert sorted(loaded - standard - keeper - OURS - PAHO - {"_virtualenv", "_distutils_hack", "sitecustomize"}) == []
     assert sorted(loaded & TOO_MUCH) == []
 
 

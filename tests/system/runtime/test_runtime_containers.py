@@ -166,6 +166,7 @@ def test_an_unknown_signal_is_refused_in_words(host: World) -> None:
 
 def test_a_kill_ends_at_once_what_ignores_everything_else(host: World) -> None:
     pid = host.runtime.start(host.app("shop", host.service("shop", "web", ["/bin/sleep", "1000"]))["web"])
+    wait_for(lambda: b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes(), 10, "the runtime to give way to sleep")
     os.kill(pid, signal.SIGTERM)  # the first process of a pid namespace ignores what it does not handle
     assert host.seen("shop", "web").pid == pid
     host.runtime.signal("shop", "web", "SIGKILL")
