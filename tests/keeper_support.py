@@ -1,286 +1,29 @@
-"""A real mosquitto with mutual TLS, the server's side of the wire, and a real keeper process, for tests.
-
-Nothing here sleeps for luck: `until` pumps the server's MQTT client and looks again.
-"""
+"""A real keeper process and the device around it, for tests: its directories, its broker, the server's side."""
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import shutil
 import signal
-import socket
-import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import paho.mqtt.client as mqtt
-import trustme
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from keeper_broker import Broker
+from keeper_server import Server
 
 from edge_daemon.keeper.local_client import ask
 from edge_daemon.layout import Layout
-from fleet_protocol.documents.device import Ack, Events, Presence, Reported
+from fleet_protocol.documents.device import Reported
 from fleet_protocol.wire.errors import RoadsteadError
-from fleet_protocol.wire.topics import Channel, topic
 
-ROOT = Path(__file__).parents[1]
 SIMULATORS = Path(__file__).parent / "simulators"
-DEVICE = "cam-1"
-SERVER = "roadstead-server"
-
-CONFIG = """
-listener {port} 127.0.0.1
-cafile {dir}/ca.pem
-certfile {dir}/server.pem
-keyfile {dir}/server.key
-require_certificate true
-use_identity_as_username true
-use_username_as_clientid true
-allow_anonymous false
-acl_file {dir}/acl
-user root
-persistence false
-max_queued_messages 10000
-max_inflight_messages 100
-"""
-ACL = """
-user {device}
-topic read roadstead/v1/devices/{device}/desired
-topic read roadstead/v1/devices/{device}/acks
-topic read roadstead/v1/devices/{device}/requests
-topic write roadstead/v1/devices/{device}/reported
-topic write roadstead/v1/devices/{device}/events
-topic write roadstead/v1/devices/{device}/presence
-
-user {server}
-topic readwrite roadstead/v1/devices/#
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-class Broker:
-    """One mosquitto of ours, on a port that stays over restarts."""
-
-    def __init__(self, folder: Path, device: str = DEVICE, **certificate: Any) -> None:
-        self.folder = folder
-        self.device = device
-        self.port = free_port()
-        self.ca = trustme.CA()
-        self.ca.cert_pem.write_to_path(str(folder / "ca.pem"))
-        self.renew(**certificate)
-        self.allow(ACL)
-        (folder / "mosquitto.conf").write_text(CONFIG.format(dir=folder, port=self.port))
-        self._process: subprocess.Popen[str] | None = None
-        self._pump: threading.Thread | None = None
-
-    def renew(self, **certificate: Any) -> None:
-        """Another server certificate; `not_after` as trustme takes it."""
-        own = self.ca.issue_cert("127.0.0.1", **certificate)
-        own.private_key_pem.write_to_path(str(self.folder / "server.key"))
-        (self.folder / "server.pem").write_bytes(b"".join(p.bytes() for p in own.cert_chain_pems))
-
-    def allow(self, acl: str) -> None:
-        (self.folder / "acl").write_text(acl.format(device=self.device, server=SERVER))
-
-    def start(self) -> None:
-        process = subprocess.Popen(
-            ["/usr/sbin/mosquitto", "-c", str(self.folder / "mosquitto.conf")], stderr=subprocess.PIPE, text=True
-        )
-        said: queue.Queue[str] = queue.Queue()
-
-        def pump() -> None:
-            assert process.stderr is not None
-            for line in process.stderr:
-                said.put(line)
-            said.put("")
-
-        self._process, self._pump = process, threading.Thread(target=pump)
-        self._pump.start()
-        while "running" not in (line := said.get(timeout=10)):
-            assert line, f"mosquitto ended with status {process.wait()}"
-
-    def reload(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGHUP)
-
-    def go_on(self) -> None:
-        """After a SIGSTOP."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            if number == signal.SIGSTOP:
-                return
-            self._process.wait(10)
-            assert self._pump is not None
-            self._pump.join()
-            assert self._process.stderr is not None
-            self._process.stderr.close()
-            self._process = None
-
-    def enrol(self, layout: Layout, server_url: str = "https://127.0.0.1:1") -> None:
-        """What enrolment leaves in the state directory."""
-        layout.identity.mkdir(parents=True, mode=0o700, exist_ok=True)
-        own = self.ca.issue_cert(common_name=self.device)
-        own.private_key_pem.write_to_path(str(layout.device_key))
-        (layout.device_cert).write_bytes(b"".join(p.bytes() for p in own.cert_chain_pems))
-        shutil.copy(self.folder / "ca.pem", layout.ca)
-        layout.identity_json.write_text(
-            json.dumps(
-                {
-                    "device_id": self.device,
-                    "server_url": server_url,
-                    "broker_host": "127.0.0.1",
-                    "broker_port": self.port,
-                }
-            )
-        )
-
-
-class Server:
-    """The server's end of the wire. It stores events as the real one does and acknowledges them while `acking`."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.acking = True
-        self.reports: list[Reported] = []
-        self.presence: list[Presence] = []
-        self.arrived: list[tuple[str, int]] = []  # every event as it came, repeated ones too
-        self.stored: dict[tuple[str, int], str] = {}
-        self.kinds: list[str] = []
-        self._broker = broker
-        own = broker.ca.issue_cert(common_name=SERVER)
-        context = ssl.create_default_context(cafile=str(broker.folder / "ca.pem"))
-        with own.private_key_and_cert_chain_pem.tempfile() as file:
-            context.load_cert_chain(file)
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, SERVER, protocol=mqtt.MQTTv5)  # type: ignore[attr-defined]
-        self._client.tls_set_context(context)
-        self._client.on_message = self._on_message
-        self._client.on_connect = lambda client, *_: client.subscribe("roadstead/v1/devices/#", qos=1)
-
-    def connect(self) -> None:
-        self._client.connect("127.0.0.1", self._broker.port, clean_start=True)
-        self.until(self._client.is_connected)
-
-    def close(self) -> None:
-        if self._client.is_connected():
-            self._client.disconnect()
-            self._client.loop(0.05)
-        if (sock := self._client.socket()) is not None:
-            sock.close()
-
-    def pump(self, seconds: float = 0.02) -> None:
-        end = time.monotonic() + seconds
-        while True:
-            if self._client.loop(max(0.0, end - time.monotonic())) != mqtt.MQTT_ERR_SUCCESS:
-                with suppress(OSError):
-                    self._client.reconnect()
-                time.sleep(0.02)
-            if time.monotonic() >= end:
-                return
-
-    def until(self, true: Callable[[], object], *, seconds: float = 15.0, why: str = "") -> None:
-        end = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < end, why or "it did not come true in time"
-            self.pump()
-
-    @staticmethod
-    def until_closed(true: Callable[[], object], *, seconds: float = 15.0) -> None:
-        """The same while there is no broker to hear."""
-        end = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < end, "it did not come true in time"
-            time.sleep(0.05)
-
-    def publish(
-        self, payload: bytes, generation: int | None = None, sha256: str = "", channel: Channel = Channel.DESIRED
-    ) -> None:
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        if generation is not None:
-            properties.UserProperty = [("generation", str(generation)), ("sha256", sha256)]
-        self._client.publish(
-            topic(self._broker.device, channel),
-            payload,
-            qos=1,
-            retain=channel == Channel.DESIRED,
-            properties=properties,
-        )
-
-    @property
-    def last(self) -> Reported | None:
-        return self.reports[-1] if self.reports else None
-
-    def reported(self, true: Callable[[Reported], object], *, seconds: float = 15.0) -> Reported:
-        """Wait until the newest report is so; what it then is."""
-        end = time.monotonic() + seconds
-        while self.last is None or not true(self.last):
-            assert time.monotonic() < end, f"last report: {self.last}"
-            self.pump()
-        assert self.last is not None
-        return self.last
-
-    def count(self, kind: str) -> int:
-        return self.kinds.count(kind)
-
-    def _on_message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        payload = bytes(message.payload)
-        match message.topic.rsplit("/", 1)[1]:
-            case "reported":
-                self.reports.append(Reported.parse(payload))
-            case "presence" if payload:
-                self.presence.append(Presence.parse(payload))
-            case "events":
-                self._store(Events.parse(payload))
-
-    def _store(self, events: Events) -> None:
-        for event in events.events:
-            key = (events.spool, event.seq)
-            self.arrived.append(key)
-            text = f"{event.kind} {event.text}"
-            assert self.stored.setdefault(key, text) == text, "one number, two events"
-            if self.arrived.count(key) == 1:
-                self.kinds.append(event.kind)
-        if self.acking:
-            self.acknowledge(events.spool)
-
-    def acknowledge(self, spool: str) -> None:
-        through = 0
-        while (spool, through + 1) in self.stored:
-            through += 1
-        self.publish(Ack(spool=spool, through=through).to_bytes(), channel=Channel.ACKS)
-
-    @property
-    def spool(self) -> str:
-        """The one spool of a test whose database stays."""
-        (spool,) = {spool for spool, _ in self.stored}
-        return spool
-
-    def gaps(self) -> list[tuple[str, int]]:
-        """Numbers that are missing below the highest of their spool."""
-        spools = {spool for spool, _ in self.stored}
-        return [
-            (spool, n)
-            for spool in spools
-            for n in range(1, max(s for p, s in self.stored if p == spool))
-            if (spool, n) not in self.stored
-        ]
 
 
 class KeeperProcess:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from keeper_support import DEVICE, KeeperProcess
+from keeper_broker import DEVICE
+from keeper_support import KeeperProcess
 from runtime_support import LIMITS, MIB, World, wait_for, world
 
 from edge_daemon.layout import Layout

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from keeper_support import Broker, KeeperProcess, Server
+from keeper_broker import Broker
+from keeper_server import Server
+from keeper_support import KeeperProcess
 from runtime_support import wait_for
 
 from edge_daemon.keeper.runtime import groups, namespaces

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from keeper_support import Broker, KeeperProcess
+from keeper_broker import Broker
+from keeper_support import KeeperProcess
 from runtime_support import PYTHON, World, wait_for, world
 
 from edge_daemon.sealed import ProbeValues, SealedService

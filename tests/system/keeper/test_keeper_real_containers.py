@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keeper_support import Broker, KeeperProcess, Server
+from keeper_broker import Broker
+from keeper_server import Server
+from keeper_support import KeeperProcess
 from oci_support import busybox_image
 from prepare_support import DEVICE, MIB, Site, site
 from runtime_support import wait_for
