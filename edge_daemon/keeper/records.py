@@ -169,14 +169,23 @@ class Records:
                 )
         self._quarantine[row.app, row.revision] = row
 
+    def any_quarantined(self, app: str) -> bool:
+        """Whether any revision of the app is not started again."""
+        return any(row.app == app for row in self._quarantine.values())
+
     def lift(self, app: str) -> list[QuarantineRow]:
-        """Forget the app's quarantine, and what its revisions did before, so that they are tried afresh."""
+        """Forget the app's quarantine, and what its revisions did before, so that they are tried afresh.
+
+        A trial of another revision goes on: it would be counted and announced twice.
+        """
         rows = [row for row in self._quarantine.values() if row.app == app]
         with self._db.transaction():
             for row in rows:
-                self._db.connection.execute("DELETE FROM services WHERE app = ? AND revision = ?", (app, row.revision))
-            self._db.connection.execute("DELETE FROM quarantine WHERE app = ?", (app,))
-            self._db.connection.execute("DELETE FROM trials WHERE app = ?", (app,))
+                for table in ("services", "quarantine", "trials"):
+                    self._db.connection.execute(
+                        f"DELETE FROM {table} WHERE app = ? AND revision = ?",  # noqa: S608  ours
+                        (app, row.revision),
+                    )
         self.reload()
         return rows
 

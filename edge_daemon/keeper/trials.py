@@ -316,10 +316,10 @@ class Trials:
 
     def lift(self, app: str) -> str:
         """End the quarantine of an app's revisions; the one that is desired gets a new trial."""
+        if not self._records.any_quarantined(app):
+            raise ActError("no revision of it is quarantined", element=app)
         with self._journal.db.transaction():
             rows = self._records.lift(app)
-            if not rows:
-                raise ActError("no revision of it is quarantined", element=app)
             text = f"{app} {', '.join(sorted({r.release for r in rows}))} may be started again: lifted by an operator"
             self._journal.say("app.lifted", text, app=app)
         return text

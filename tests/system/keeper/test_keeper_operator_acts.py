@@ -54,7 +54,9 @@ def test_rollback_goes_to_the_last_good_and_lift_gives_the_revision_a_new_trial(
     assert command(edge, "lift", "shop") == 0
     edge.server.until(lambda: runs(edge, "1.1", "updating"))
     assert command(edge, "lift", "shop") == 5
-    assert kinds(edge).count("trial.started") >= 3  # of 1.0, of 1.1, and of 1.1 again
+    assert command(edge, "hold", "shop", "--for", "1d") == 0
+    edge.server.until(lambda: runs(edge, "1.1", "held"))  # looked at since: a refused act has left the trial as it was
+    assert kinds(edge).count("trial.started") == 3  # of 1.0, of 1.1, and of 1.1 again
 
 
 def test_a_held_app_keeps_its_revision_over_a_kill_until_the_hold_is_over(

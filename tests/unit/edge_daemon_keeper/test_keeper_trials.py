@@ -68,6 +68,17 @@ def test_lifting_forgets_what_the_revision_did_and_nothing_of_other_apps(db: Kee
     assert records.lift("shop") == []
 
 
+def test_lifting_leaves_the_trial_of_another_revision_as_it_is(db: KeeperDb) -> None:
+    records = Records(db)
+    trial = TrialRow("shop", "c" * 64, "one", 1, 5.5)
+    records.put_trial(trial)
+    records.put_quarantine(quarantined(1))
+
+    records.lift("shop")
+
+    assert Records(db).trial("shop") == records.trial("shop") == trial
+
+
 def test_the_quarantine_of_an_app_is_bounded_and_the_oldest_give_way(db: KeeperDb) -> None:
     records = Records(db)
     for number in range(MOST_QUARANTINED + 3):
