@@ -45,6 +45,16 @@ class LimitValues(TypedDict):
     nofile: int
     io_read_bps: NotRequired[int]
     io_write_bps: NotRequired[int]
+    io_read_iops: NotRequired[int]
+    io_write_iops: NotRequired[int]
+
+
+class TotalValues(TypedDict):
+    """As in fleet_protocol.documents.release.Total: what is not there is not limited."""
+
+    memory_bytes: NotRequired[int]
+    cpu_millis: NotRequired[int]
+    pids: NotRequired[int]
 
 
 class PortMapping(TypedDict):
@@ -111,6 +121,7 @@ class Revision(TypedDict):
     services: list[SealedService]
     health_window_s: int
     max_restarts: int
+    total: NotRequired[TotalValues]
     group: list[str]
     files: dict[str, str]  # relative path -> SHA-256 hex, every file but revision.json
 

@@ -46,6 +46,7 @@ class Draft:
     services: tuple[DraftService, ...]
     config: dict[str, Any] = field(default_factory=dict)
     health: dict[str, Any] = field(default_factory=dict)
+    total: dict[str, int] = field(default_factory=dict)  # empty: none
     group: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()  # empty: what all images offer of the usual ones
     added: tuple[AddedDefault, ...] = ()
@@ -65,6 +66,7 @@ class Draft:
                 "config": self.config,
                 "health": self.health,
                 "group": list(self.group),
+                **({"total": self.total} if self.total else {}),
             }
         )
 
@@ -93,6 +95,7 @@ def compile_app(app: AppFile, tree: Node, project: ComposeProject, findings: Fin
         tuple(services),
         config,
         _health(app),
+        app.total.values(),
         tuple(app.group),
         tuple(dict.fromkeys(app.platforms or ())),
         tuple(added),

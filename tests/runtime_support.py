@@ -30,7 +30,15 @@ from edge_daemon.prepare.manifest import ImageConfig
 from edge_daemon.prepare.mounts import Sources
 from edge_daemon.prepare.mounts import mounts as mounts_of
 from edge_daemon.prepare.users import Identity
-from edge_daemon.sealed import REVISION_SCHEMA, LimitValues, PortMapping, Revision, SealedService, VolumeMount
+from edge_daemon.sealed import (
+    REVISION_SCHEMA,
+    LimitValues,
+    PortMapping,
+    Revision,
+    SealedService,
+    TotalValues,
+    VolumeMount,
+)
 from fleet_protocol.documents.release import Image, Service
 
 UID_BASE = 1_000_000
@@ -47,6 +55,7 @@ class World:
         self.layout = Layout(base / "state", base / "run")
         self.cgroup_parent = cgroup_parent
         self.health_window_s = 10
+        self.total: TotalValues | None = None
         self.runtime = HostRuntime(self.layout, cgroup_parent, runtime)
         for folder in (self.layout.layers, self.layout.volumes, self.layout.logs):
             folder.mkdir(parents=True)
@@ -57,7 +66,7 @@ class World:
         self, app: str, services: list[SealedService], configs: dict[str, dict[str, Any]], subnet: str = "10.88.3.0/24"
     ) -> StartSpecs:
         """Write a sealed revision as prepare does."""
-        revision = hashlib.sha256(json.dumps([app, services, configs]).encode()).hexdigest()
+        revision = hashlib.sha256(json.dumps([app, services, configs, self.total]).encode()).hexdigest()
         folder = self.layout.revision(app, revision)
         hosts = "127.0.0.1 localhost\n" + "".join(f"{s['address']} {s['name']}\n" for s in services if s["address"])
         files: dict[str, str] = {}
@@ -77,6 +86,8 @@ class World:
             "subnet": subnet, "start_order": [s["name"] for s in services], "services": services,
             "health_window_s": self.health_window_s, "max_restarts": 0, "group": [], "files": files,
         }  # fmt: skip
+        if self.total is not None:
+            sealed["total"] = self.total
         manifest = json.dumps(sealed).encode()
         (folder / "revision.json").write_bytes(manifest)
         seal = hashlib.sha256(manifest).hexdigest()

@@ -98,6 +98,9 @@ class Runtime(Protocol):
     def limits(self, app: str, service: str) -> EnforcedLimits:
         """What the kernel enforces now."""
 
+    def total(self, app: str) -> EnforcedLimits:
+        """What the kernel enforces now for all containers of an app together."""
+
     def update_limits(self, app: str, service: str, limits: LimitValues) -> None:
         """Apply limits to the running container; its pid stays."""
 

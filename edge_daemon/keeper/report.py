@@ -124,8 +124,12 @@ def _service(name: str, state: str, view: View, row: ServiceRow | None, read: Re
     } | {key: value for key, value in read.usage._asdict().items() if key != "oom_kills"}
     health, why = view.health.get(name, ("none", ""))
     out |= {"health": health} | ({"why": _text(why)} if why else {})
-    limits = {key: value for key, value in read.limits._asdict().items() if value is not None}
-    return out | {key: value for key, value in optional.items() if value is not None} | {"limits": limits}
+    return out | {key: value for key, value in optional.items() if value is not None} | {"limits": known(read.limits)}
+
+
+def known(limits: EnforcedLimits) -> dict[str, int]:
+    """Those that the kernel holds."""
+    return {key: value for key, value in limits._asdict().items() if value is not None}
 
 
 def within_bounds(report: dict[str, Any]) -> bytes:

@@ -41,6 +41,7 @@ class Reporter:
 
     def __init__(self, source: Source, machine: Machine, supervisor: Supervisor, records: Records) -> None:
         self._source = source
+        self._runtime = machine.runtime
         self._sampler = Sampler(machine.runtime)
         self._supervisor = supervisor
         self._records = records
@@ -114,7 +115,10 @@ class Reporter:
             if seen.pid is not None
         }
         rows = {unit.name: self._records.service(app, unit.name, revision) for unit in view.plan.units}
-        return report.reported_app(view, self._records.app(app), rows, readings, now)
+        out = report.reported_app(view, self._records.app(app), rows, readings, now)
+        if view.plan.sealed is not None and "total" in view.plan.sealed and readings:
+            out["limits"] = report.known(self._runtime.total(app))
+        return out
 
 
 def accepted(index: Index | None) -> dict[str, object]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from edge_daemon.sealed import LimitValues, Revision
+from edge_daemon.sealed import LimitValues, Revision, TotalValues
 
 _CONFIG = re.compile(r"services/[^/]+/config\.json")
-NAMES = frozenset({"release", "release_sha256", "revision", "services", "files"})
+NAMES = frozenset({"release", "release_sha256", "revision", "services", "files", "total"})
 
 
 def limits_only(old: Revision, new: Revision) -> dict[str, LimitValues] | None:
@@ -33,11 +33,11 @@ def limits_only(old: Revision, new: Revision) -> dict[str, LimitValues] | None:
     return {name: service["limits"] for name, service in after.items()}
 
 
-def words(old: LimitValues, new: LimitValues) -> str:
+def words(old: LimitValues | TotalValues, new: LimitValues | TotalValues, whose: str = "") -> str:
     """What changed, for people; "" when nothing did."""
     before, after = (dict[str, Any](limits) for limits in (old, new))
     return ", ".join(
-        f"{_SAID.get(key, (key, str))[0]} {_show(key, before.get(key))} -> {_show(key, after.get(key))}"
+        f"{whose}{_SAID.get(key, (key, str))[0]} {_show(key, before.get(key))} -> {_show(key, after.get(key))}"
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
     )
@@ -81,4 +81,6 @@ _SAID: dict[str, tuple[str, Any]] = {
     "nofile": ("open files", str),
     "io_read_bps": ("bytes read a second", str),
     "io_write_bps": ("bytes written a second", str),
+    "io_read_iops": ("reads a second", str),
+    "io_write_iops": ("writes a second", str),
 }

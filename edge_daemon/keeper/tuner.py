@@ -82,7 +82,10 @@ class Tuner:
         had = of_service(old, seen.service) if old is not None else None
         if after is None:
             return ""
-        return words(had, after) if had is not None else f"those of release {new['release']}"
+        if had is None or old is None:
+            return f"those of release {new['release']}"
+        totals = words(old.get("total", {}), new.get("total", {}), "the app's total ")
+        return ", ".join(filter(None, (words(had, after), totals)))
 
     def _read(self, app: str, revision: str) -> Revision | None:
         try:

@@ -61,6 +61,16 @@ TABLE: dict[str, Limit] = {
         "btrfs)."),
     "io-write": Limit(_on("io", "io.max"), _on("blkio", "blkio.throttle.write_bps_device"), True, "io_write_bps",
         "The same. On v1 for direct writes alone: what the kernel writes later, it writes for everybody."),
+    "io-read-operations": Limit(
+        _on("io", "io.max"), _on("blkio", "blkio.throttle.read_iops_device"), True, "io_read_iops",
+        "Operations a second, of the same disk."),
+    "io-write-operations": Limit(
+        _on("io", "io.max"), _on("blkio", "blkio.throttle.write_iops_device"), True, "io_write_iops",
+        "The same as for bytes written."),
+    "total-memory": Limit(_on("memory", "memory.max"), _on("memory", "memory.limit_in_bytes"), True,
+        "total.memory_bytes", "Of all containers of an app together, on the group around them; likewise the next two."),
+    "total-cpu": Limit(_on("cpu", "cpu.max"), _on("cpu", "cpu.cfs_quota_us"), True, "total.cpu_millis"),
+    "total-pids": Limit(_on("pids", "pids.max"), _on("pids", "pids.max"), True, "total.pids"),
     "devices": Limit(Kept(Means.ENFORCED, "", "a BPF program"), _on("devices", "devices.allow"), False, "",
         "Only those that the release is granted and the host's policy allows."),
     "open-files": Limit(_RLIMITS, _RLIMITS, False, "nofile", "Of each process; taken when a process starts."),

@@ -32,7 +32,8 @@ A writable root keeps the size that it had at the start, within the new memory l
 
 ## Admission
 
-Before anything is fetched, the limits of all apps of a document are added up. Together they must fit into the host's
+Before anything is fetched, the limits of all apps of a document are added up; an app with a `total` counts for no
+more than that. Together they must fit into the host's
 memory (or the limit of the group that containers run in, if lower) less a reserve, and into three quarters of its
 process ids. Processor time may be promised more than once, but no service may be promised more cores than there are.
 A refusal says how much of what is missing, and who asks for it:

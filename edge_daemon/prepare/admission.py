@@ -1,7 +1,8 @@
 """May this host run what is asked of it? Decided before anything is fetched or changed. Pure: no file is read here.
 
-Rules: memory is promised once, so the hard limits of all containers together must fit beside the host's own reserve;
-processes likewise; processor time may be promised more than once, but no container may be promised more than there is.
+Rules: memory is promised once, so the hard limits of all containers together, or their app's total where that is
+less, must fit beside the host's own reserve; processes likewise; processor time may be promised more than once, but no
+container may be promised more than there is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from edge_daemon.prepare.errors import AdmissionError
-from fleet_protocol.documents.release import Release
+from fleet_protocol.documents.release import Release, Total
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 LEAST_RESERVE = 64 * MIB
@@ -29,7 +30,7 @@ class Capacity(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """The limits of one app, summed up."""
+    """The limits of one app, summed up; no more than its total."""
 
     app: str
     memory_bytes: int
@@ -94,8 +95,9 @@ def size(count: int) -> str:
 
 
 def _ask(release: Release) -> Ask:
-    limits = [service.limits for service in release.services]
-    return Ask(release.app, sum(x.memory_bytes for x in limits), sum(x.pids for x in limits))
+    limits, total = [service.limits for service in release.services], release.total or Total()
+    memory, pids = sum(x.memory_bytes for x in limits), sum(x.pids for x in limits)
+    return Ask(release.app, min(memory, total.memory_bytes or memory), min(pids, total.pids or pids))
 
 
 def _check_cpus(releases: tuple[Release, ...], cpus: int) -> None:

@@ -174,19 +174,24 @@ def resources(limits: Limits, devices: tuple[Granted, ...], host: Host) -> dict[
         out["unified"] = unified
     else:
         cpu["shares"] = max(2, min(262_144, limits.cpu_weight * 1024 // 100))
-    if host.block_device is not None and (limits.io_read_bps or limits.io_write_bps):
-        out["blockIO"] = _block_io(limits, host.block_device)
+    if host.block_device is not None and (rates := _block_io(limits, host.block_device)):
+        out["blockIO"] = rates
     return out
 
 
 def _block_io(limits: Limits, disk: tuple[int, int]) -> dict[str, Any]:
-    where = {"major": disk[0], "minor": disk[1]}
-    out: dict[str, Any] = {}
-    if limits.io_read_bps:
-        out["throttleReadBpsDevice"] = [{**where, "rate": limits.io_read_bps}]
-    if limits.io_write_bps:
-        out["throttleWriteBpsDevice"] = [{**where, "rate": limits.io_write_bps}]
-    return out
+    asked = {
+        "throttleReadBpsDevice": limits.io_read_bps,
+        "throttleWriteBpsDevice": limits.io_write_bps,
+        "throttleReadIOPSDevice": limits.io_read_iops,
+        "throttleWriteIOPSDevice": limits.io_write_iops,
+    }
+    return {key: [{"major": disk[0], "minor": disk[1], "rate": rate}] for key, rate in asked.items() if rate}
+
+
+def limits_disk(limits: Limits) -> bool:
+    """Whether it asks for a rate of any kind."""
+    return any((limits.io_read_bps, limits.io_write_bps, limits.io_read_iops, limits.io_write_iops))
 
 
 def _capabilities(granted: tuple[str, ...], user: Identity) -> dict[str, list[str]]:

@@ -27,7 +27,7 @@ from fleet_protocol.documents.release import Image, Limits, Release, Service
 from fleet_protocol.wire.errors import RoadsteadError
 from fleet_protocol.wire.strict_json import dumps
 
-GENERATOR = 2
+GENERATOR = 3
 """Raised whenever the same inputs would give other files: it is part of a revision's name."""
 
 
@@ -83,9 +83,7 @@ def revision_name(app: ReadyApp, site: Site) -> str:
         "unified_cgroup": site.host.unified_cgroup,
         "open_files": [min(s.limits.nofile, site.host.most_open_files) for s in services],
         "name_servers": site.host.name_servers,
-        "block_device": site.host.block_device
-        if any(s.limits.io_read_bps or s.limits.io_write_bps for s in services)
-        else None,
+        "block_device": site.host.block_device if any(oci.limits_disk(s.limits) for s in services) else None,
         "init": site.host.init if any(s.init for s in services) else "",
         "devices": {path: device_numbers(path) for s in services for path in s.privileges.devices},
         "uid_base": site.uid_base,
@@ -127,6 +125,8 @@ def build(app: ReadyApp, site: Site) -> tuple[str, dict[str, SealedFile]]:
         "group": list(app.release.group),
         "files": {path: hashlib.sha256(file.data).hexdigest() for path, file in files.items()},
     }
+    if app.release.total is not None:
+        revision["total"] = app.release.total.model_dump(mode="json", exclude_none=True)  # type: ignore[typeddict-item]
     files["revision.json"] = SealedFile(dumps(revision))
     return name, files
 

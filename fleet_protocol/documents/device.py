@@ -71,6 +71,7 @@ class ReportedApp(OpenDocument):
     release: Version | None = None
     revision: Sha256 | None = None
     desired_release: Version | None = None
+    limits: KernelLimits | None = None  # of all its containers together, where the release has a total
     services: Annotated[tuple[ReportedService, ...], Field(max_length=bounds.MAX_SERVICES)] = ()
 
 

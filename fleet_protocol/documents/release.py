@@ -53,6 +53,16 @@ class Limits(Document):
     nofile: Annotated[int, Field(ge=16, le=1 << 20)] = 1024
     io_read_bps: Count | None = None
     io_write_bps: Count | None = None
+    io_read_iops: Annotated[int, Field(ge=1, le=(1 << 32) - 1)] | None = None  # operations a second; the kernel's bound
+    io_write_iops: Annotated[int, Field(ge=1, le=(1 << 32) - 1)] | None = None
+
+
+class Total(Document):
+    """Hard limits of all containers of the app together, beside their own. What is not said is not limited."""
+
+    memory_bytes: Annotated[int, Field(ge=4 * MIB, le=bounds.MAX_INTEGER)] | None = None
+    cpu_millis: Annotated[int, Field(ge=10, le=1024_000)] | None = None
+    pids: Annotated[int, Field(ge=1, le=65536)] | None = None
 
 
 class Probe(Document):
@@ -188,6 +198,7 @@ class Release(Document):
     services: Annotated[tuple[Service, ...], Field(min_length=1, max_length=bounds.MAX_SERVICES)]
     config: Annotated[dict[ConfigKeyName, ConfigKey], Field(max_length=bounds.MAX_CONFIG_KEYS)] = {}
     health: Health = Health()
+    total: Total | None = None
     group: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
 
     @model_validator(mode="after")
@@ -204,12 +215,22 @@ class Release(Document):
                 raise ValueError(
                     f"configuration key {key} goes to {declared.service}, which is not a service of this app"
                 )
+        _within(self.services, self.total)
         _start_order(self.services)
         return self
 
     def start_order(self) -> tuple[str, ...]:
         """Service names, dependencies first, otherwise as listed."""
         return _start_order(self.services)
+
+
+def _within(services: tuple[Service, ...], total: Total | None) -> None:
+    """No service has more than the whole: kernels with cgroup v1 refuse such processor limits."""
+    for field in Total.model_fields if total is not None else ():
+        most = getattr(total, field)
+        for service in services:
+            if most is not None and (own := getattr(service.limits, field)) > most:
+                raise ValueError(f"{service.name} has {field} {own}, more than the app's total of {most}")
 
 
 def _start_order(services: tuple[Service, ...]) -> tuple[str, ...]:

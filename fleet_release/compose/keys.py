@@ -65,6 +65,7 @@ SERVICE: dict[str, Key] = {
     **_into("into a weight, 1024 shares being the usual 100", "cpu_shares"),
     **_into("into a number of cores", "cpu_quota", "cpu_period"),
     **_into("into the limit of open files", "ulimits"),
+    **_into("into rates of the disk that holds the host's apps", "blkio_config"),
     **_yes("memswap_limit", "mem_swappiness", "security_opt", "scale"),
     **_noted("services of one app reach each other on every port", "expose"),
     **_noted("labels of containers are not carried; label devices instead", "labels", "label_file", "annotations"),
@@ -89,7 +90,6 @@ SERVICE: dict[str, Key] = {
     **_no("the process has the groups of its numeric user only; give the group in `user`", "group_add"),
     **_no("the kernel's choice under memory pressure is the daemon's matter", "oom_kill_disable", "oom_score_adj",
           harmless=("false", "0")),
-    **_no("give `ioRead` and `ioWrite` in app.yaml's limits", "blkio_config"),
     **_no("use `cpus`, or `cpuset` for chosen cores", "cpu_count", "cpu_percent"),
     **_no("real-time scheduling is not given to containers", "cpu_rt_period", "cpu_rt_runtime", harmless=("0",)),
     **_no("the runtime is the host's choice", "runtime", "isolation"),
@@ -191,6 +191,14 @@ ULIMITS: dict[str, Key] = {
         "sigpending",
         "stack",
     ),
+}
+BLKIO: dict[str, Key] = {
+    **_yes("device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops"),
+    **_no("disks are shared by rates, not by weight", "weight", "weight_device"),
+}
+BLKIO_RATE: dict[str, Key] = {
+    **_yes("rate"),
+    **_noted("the rate holds for the disk that holds the host's apps, whatever its name there", "path"),
 }
 LOGGING: dict[str, Key] = _yes("driver", "options")
 

@@ -14,6 +14,8 @@ SECTIONS: tuple[tuple[str, dict[str, Key]], ...] = (
     ("services.*", keys.SERVICE),
     ("services.*.healthcheck", keys.HEALTHCHECK),
     ("services.*.ulimits", keys.ULIMITS),
+    ("services.*.blkio_config", keys.BLKIO),
+    ("services.*.blkio_config.device_*", keys.BLKIO_RATE),
     ("networks.*", keys.NETWORK),
     ("volumes.*", keys.VOLUME),
     ("configs.*", keys.CONFIG),

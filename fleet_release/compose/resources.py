@@ -12,6 +12,12 @@ from fleet_release.values import parse_cpus, parse_duration, parse_size
 from fleet_release.yaml_tree import Map, Node
 
 USUAL_SHARES = 1024
+DISK_RATES = {
+    "device_read_bps": "io_read_bps",
+    "device_write_bps": "io_write_bps",
+    "device_read_iops": "io_read_iops",
+    "device_write_iops": "io_write_iops",
+}
 UNBOUNDED = ("-1", "0")
 
 
@@ -46,6 +52,7 @@ def read_limits(node: Map, service: ComposeService, reader: Reader) -> None:
     _cpu(node, service, reader)
     _swap(node, service, reader)
     _ulimits(node, service, reader)
+    _disk(node, service, reader)
 
 
 def _unbounded(node: Node, what: str, reader: Reader) -> bool:
@@ -113,6 +120,31 @@ def _ulimits(node: Map, service: ComposeService, reader: Reader) -> None:
         value = reader.whole(place, "ulimits.nofile", 16, 1 << 20)
     if value is not None and place is not None:
         _put(service, "nofile", value, place.mark)
+
+
+def _disk(node: Map, service: ComposeService, reader: Reader) -> None:
+    config = reader.mapping(node.get("blkio_config"), "blkio_config")
+    if not config:
+        return
+    reader.keys(config, keys.BLKIO, "blkio_config")
+    for key, field in DISK_RATES.items():
+        what, listed = f"blkio_config.{key}", reader.items(config.get(key), f"blkio_config.{key}")
+        if len(listed) > 1:
+            reader.findings.add("E0414", listed[1].mark, f"{what}: one rate, for an edge host's apps lie on one disk")
+        for item in listed[:1]:
+            entry = reader.mapping(item, what)
+            if not entry:
+                continue
+            reader.keys(entry, keys.BLKIO_RATE, what)
+            place = entry.get("rate")
+            if place is None:
+                reader.findings.add("E0411", entry.mark, f"{what} needs its rate")
+                continue
+            rate = reader.whole(place, what, 1, (1 << 32) - 1) if "iops" in field else reader.parsed(
+                place, what, parse_size
+            )  # fmt: skip
+            if rate is not None:
+                _put(service, field, rate, place.mark)
 
 
 def _put(service: ComposeService, field: str, value: object, mark: Mark) -> None:

@@ -32,6 +32,8 @@ class AppLimits(Part):
     nofile: Annotated[int, Field(ge=16, le=1 << 20)] | None = None
     io_read: Size | None = None
     io_write: Size | None = None
+    io_read_iops: Annotated[int, Field(ge=1, le=(1 << 32) - 1)] | None = None
+    io_write_iops: Annotated[int, Field(ge=1, le=(1 << 32) - 1)] | None = None
 
     def values(self) -> dict[str, Any]:
         """Only what was said, in the fields of a release's limits."""
@@ -44,6 +46,19 @@ class AppLimits(Part):
         }
         said = {k: getattr(self, k) for k in type(self).model_fields}
         return {names.get(k, k): v for k, v in said.items() if v is not None}
+
+
+class AppTotal(Part):
+    """Limits of all containers of the app together, beside their own."""
+
+    memory: Size | None = None
+    cpus: Cpus | None = None
+    pids: Annotated[int, Field(ge=1, le=65536)] | None = None
+
+    def values(self) -> dict[str, int]:
+        """Only what was said, in the fields of a release's total."""
+        said = {"memory_bytes": self.memory, "cpu_millis": self.cpus, "pids": self.pids}
+        return {field: value for field, value in said.items() if value is not None}
 
 
 class Defaults(Part):
@@ -163,6 +178,7 @@ class AppFile(Part):
     defaults: Defaults = Defaults()
     limits: dict[str, AppLimits] = {}
     maximum: dict[str, AppLimits] = {}
+    total: AppTotal = AppTotal()
     probes: dict[str, AppProbe] = {}
     arch: dict[str, dict[str, ArchOverride]] = {}
     grants: list[Grant] = []

@@ -68,6 +68,9 @@ class StandinRuntime:
     def limits(self, _app: str, _service: str) -> EnforcedLimits:
         return EnforcedLimits(1 << 24, 0, 100, 16)
 
+    def total(self, _app: str) -> EnforcedLimits:
+        return EnforcedLimits(1 << 25, 0, None, None)
+
     def update_limits(self, app: str, service: str, limits: LimitValues) -> None:
         raise NotImplementedError(limits)
 

@@ -45,6 +45,7 @@ def seal(state: Path, document: dict[str, Any], payload_sha256: str) -> int:
             "services": services,
             "health_window_s": wanted.get("health_window_s", 60),
             "max_restarts": wanted.get("max_restarts", 0),
+            **({"total": wanted["total"]} if "total" in wanted else {}),
             "group": wanted.get("group", []),
             "files": {},
         }

@@ -1,28 +1,44 @@
-"""Bytes per second to and from disks, on v1 (blkio.throttle.*) and v2 (io.max)."""
+"""Bytes and operations per second to and from disks, on v1 (blkio.throttle.*) and v2 (io.max)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_daemon.keeper.runtime import groups, readings
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
 from edge_daemon.keeper.runtime.hierarchies import Hierarchies
 
-Rates = dict[str, tuple[int | None, int | None]]
-"""(read, write) by `major:minor`; None: unlimited."""
 
-V1_FILES = ("blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device")
+class Rate(NamedTuple):
+    """Of one disk; None: unlimited."""
+
+    read_bps: int | None = None
+    write_bps: int | None = None
+    read_iops: int | None = None
+    write_iops: int | None = None
+
+
+Rates = dict[str, Rate]
+"""By `major:minor`."""
+
+OCI_KEYS = {
+    "read_bps": "throttleReadBpsDevice",
+    "write_bps": "throttleWriteBpsDevice",
+    "read_iops": "throttleReadIOPSDevice",
+    "write_iops": "throttleWriteIOPSDevice",
+}
+V1_FILES = {field: f"blkio.throttle.{field}_device" for field in Rate._fields}
+V2_KEYS = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
 
 
 def of(resources: dict[str, Any]) -> Rates:
     """Those of an OCI configuration."""
     limits: dict[str, Any] = resources.get("blockIO", {})
     out: Rates = {}
-    for place, key in enumerate(("throttleReadBpsDevice", "throttleWriteBpsDevice")):
+    for field, key in OCI_KEYS.items():
         for entry in limits.get(key, []):
             name = f"{entry['major']}:{entry['minor']}"
-            read, write = out.get(name, (None, None))
-            out[name] = (entry["rate"], write) if place == 0 else (read, entry["rate"])
+            out[name] = out.get(name, Rate())._replace(**{field: entry["rate"]})
     return out
 
 
@@ -32,16 +48,15 @@ def apply(hierarchies: Hierarchies, group: str, rates: Rates) -> None:
     if own.folder is None and rates:
         raise RuntimeFailedError("this kernel has no io controller to hold the limit", element=group)
     if own.v2:
-        known = _devices(own.text("io.max"))
-        for device in sorted({*known, *rates}):
-            read, write = rates.get(device, (None, None))
-            groups.write(own.folder or "", "io.max", f"{device} rbps={read or 'max'} wbps={write or 'max'}")
+        for device in sorted({*_devices(own.text("io.max")), *rates}):
+            asked = rates.get(device, Rate())._asdict()
+            words = " ".join(f"{key}={asked[field] or 'max'}" for field, key in V2_KEYS.items())
+            groups.write(own.folder or "", "io.max", f"{device} {words}")
         return
-    for place, name in enumerate(V1_FILES):
-        known = _devices(own.text(name))
-        asked = {device: pair[place] for device, pair in rates.items() if pair[place]}
-        for device in sorted({*known, *asked}):
-            groups.write(own.folder or "", name, f"{device} {asked.get(device) or 0}")
+    for field, name in V1_FILES.items():
+        wanted = {device: rate._asdict()[field] for device, rate in rates.items()}
+        for device in sorted({*_devices(own.text(name)), *(d for d, rate in wanted.items() if rate)}):
+            groups.write(own.folder or "", name, f"{device} {wanted.get(device) or 0}")
 
 
 def _devices(text: str | None) -> set[str]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from edge_daemon.keeper.runtime import readings
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
 from edge_daemon.keeper.runtime.hierarchies import Hierarchies
-from edge_daemon.sealed import LimitValues
+from edge_daemon.sealed import LimitValues, TotalValues
 
 HANDED_DOWN = ("memory", "cpu", "cpuset", "pids", "io")  # v2
 MADE_ON_V1 = ("memory", "cpu", "cpuacct", "pids", "blkio")  # the runtime makes the others itself, for each container
@@ -132,6 +134,34 @@ def apply(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
     write(_folder(hierarchies, "pids", group), "pids.max", str(limits["pids"]))
 
 
+def apply_total(hierarchies: Hierarchies, group: str, total: TotalValues) -> None:
+    """Leave exactly these limits on an app's own group: what is not in it is taken away.
+
+    v1 refuses a lower processor limit while a container below has a higher one. It is left then: whoever changes the
+    last of them calls this again.
+    """
+    memory, millis, pids = total.get("memory_bytes"), total.get("cpu_millis"), total.get("pids")
+    for controller, most in (("memory", memory), ("cpu", millis), ("pids", pids)):
+        if hierarchies.folder(controller, group) is None and most is None:
+            continue
+        if controller == "memory":
+            _limit_memory(hierarchies, group, most)
+        elif controller == "pids":
+            write(_folder(hierarchies, "pids", group), "pids.max", str(most or "max"))
+        else:
+            with _unless(errno.EINVAL):
+                _limit_cpu(hierarchies, group, most)
+
+
+@contextmanager
+def _unless(number: int) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeFailedError as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != number:
+            raise
+
+
 def harden(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
     """What the OCI configuration cannot say for both versions: written between create and start, on v2 alone."""
     if not hierarchies.is_v2("memory"):
@@ -144,26 +174,34 @@ def harden(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
 
 
 def _apply_memory(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
-    folder, wanted = _folder(hierarchies, "memory", group), str(limits["memory_bytes"])
+    _limit_memory(hierarchies, group, limits["memory_bytes"])
+    if hierarchies.is_v2("memory"):
+        write(_folder(hierarchies, "memory", group), "memory.high", str(limits.get("memory_high_bytes", "max")))
+
+
+def _limit_memory(hierarchies: Hierarchies, group: str, most: int | None) -> None:
+    """Without swap; None: no limit."""
+    folder = _folder(hierarchies, "memory", group)
     own = readings.Files(folder, hierarchies.is_v2("memory"))
     if own.v2:
         if own.text("memory.swap.max") is not None:
             write(folder, "memory.swap.max", "0")
-        _give_back(own, folder, limits["memory_bytes"])
-        write(folder, "memory.max", wanted)
-        write(folder, "memory.high", str(limits.get("memory_high_bytes", "max")))
+        if most is not None:
+            _give_back(own, folder, most)
+        write(folder, "memory.max", str(most or "max"))
         return
+    wanted = most or -1
     # v1 keeps memory <= memory+swap at every moment: raise the outer limit first, lower it last
     outer = readings.number(own.text("memory.memsw.limit_in_bytes"))
     names = ["memory.limit_in_bytes"]
     if outer is not None:
-        names.insert(0 if limits["memory_bytes"] > outer else 1, "memory.memsw.limit_in_bytes")
+        names.insert(0 if most is None or most > outer else 1, "memory.memsw.limit_in_bytes")
     for name in names:
         try:
-            write(folder, name, wanted)
+            write(folder, name, str(wanted))
         except RuntimeFailedError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EBUSY:
-                raise _too_full(readings.number(own.text("memory.usage_in_bytes")), limits["memory_bytes"]) from error
+                raise _too_full(readings.number(own.text("memory.usage_in_bytes")), wanted) from error
             raise
 
 
@@ -185,16 +223,24 @@ def _too_full(used: int | None, wanted: int) -> RuntimeFailedError:
 
 
 def _apply_cpu(hierarchies: Hierarchies, group: str, limits: LimitValues) -> None:
-    folder, quota = _folder(hierarchies, "cpu", group), limits["cpu_millis"] * CPU_PERIOD_US // 1000
+    _limit_cpu(hierarchies, group, limits["cpu_millis"])
+    folder = _folder(hierarchies, "cpu", group)
     if hierarchies.is_v2("cpu"):
-        write(folder, "cpu.max", f"{quota} {CPU_PERIOD_US}")
         write(folder, "cpu.weight", str(limits["cpu_weight"]))
     else:
-        write(folder, "cpu.cfs_period_us", str(CPU_PERIOD_US))
-        write(folder, "cpu.cfs_quota_us", str(quota))
         # 100 and 1024 are the kernel's own defaults of the two scales
         write(folder, "cpu.shares", str(max(2, limits["cpu_weight"] * 1024 // 100)))
     _apply_cpuset(hierarchies, group, limits.get("cpuset"))
+
+
+def _limit_cpu(hierarchies: Hierarchies, group: str, millis: int | None) -> None:
+    """None: no limit."""
+    folder, quota = _folder(hierarchies, "cpu", group), millis * CPU_PERIOD_US // 1000 if millis else None
+    if hierarchies.is_v2("cpu"):
+        write(folder, "cpu.max", f"{quota or 'max'} {CPU_PERIOD_US}")
+    else:
+        write(folder, "cpu.cfs_period_us", str(CPU_PERIOD_US))
+        write(folder, "cpu.cfs_quota_us", str(quota or -1))
 
 
 def _apply_cpuset(hierarchies: Hierarchies, group: str, cores: str | None) -> None:

@@ -99,6 +99,10 @@ class HostRuntime:
         """Limits of one container, read back from the kernel."""
         return readings.limits(self.hierarchies, self.group(app, service))
 
+    def total(self, app: str) -> EnforcedLimits:
+        """Limits of all containers of an app together, read back from the kernel."""
+        return readings.limits(self.hierarchies, f"{self.cgroup_parent}/apps/{app}")
+
     def end_handle(self, app: str, service: str) -> int | None:
         """Readable when the container has ended and its exit code is written down; also if its monitor was killed.
 

@@ -98,7 +98,10 @@ def retune(host: Host, spec: StartSpec) -> int:
         if meta is None or meta["boot_id"] != processes.boot_id() or not meta["started_at"] or not _runs(meta):
             raise RuntimeFailedError("it does not run, so its limits cannot be changed", element=element, retry=True)
         try:
+            around, total = group.rpartition("/")[0], checked.revision.get("total", {})
+            groups.apply_total(host.hierarchies, around, total)
             groups.apply(host.hierarchies, group, checked.service["limits"])
+            groups.apply_total(host.hierarchies, around, total)  # what is lowered everywhere is lowered from below
             disk_rates.apply(host.hierarchies, group, disk_rates.of(checked.config["linux"]["resources"]))
         except RuntimeFailedError as error:
             error.element = element
@@ -129,7 +132,9 @@ def _bring_up(host: Host, place: Place, group: str, checked: sealcheck.Checked, 
     os.chmod(folder, 0o711)  # noqa: S103 - searchable by the shifted users, whatever our umask
     records.write_meta(folder, meta)
     records.write_new(f"{folder}/config.json", checked.config_bytes)
-    groups.make(host.hierarchies, group.rpartition("/")[0], leaf=False)
+    around = group.rpartition("/")[0]
+    groups.make(host.hierarchies, around, leaf=False)
+    groups.apply_total(host.hierarchies, around, checked.revision.get("total", {}))
     _make_volumes(host.layout, meta["app"], service, owner)
     _make_log(place, log_bytes)
     _make_namespace(host, place, service)

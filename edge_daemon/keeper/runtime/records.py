@@ -91,20 +91,25 @@ def look(folder: str, meta: Meta, hierarchies: Hierarchies, group: str) -> tuple
         start_ticks=meta["start_ticks"],
         exit_code=end[0] if end else None,
         ended_at=end[1] if end else None,
-        oom_killed=_in_part(folder, hierarchies)
+        oom_killed=_in_part(folder, hierarchies, group)
         if runs
         else end is not None and end[0] == KILLED and _out_of_memory(folder, hierarchies, group),
     )
     return seen, settling
 
 
-def _in_part(folder: str, hierarchies: Hierarchies) -> bool:
+def _in_part(folder: str, hierarchies: Hierarchies, group: str) -> bool:
     """Whether the kernel killed something in a container that runs on. v2 kills all of it, and cannot be asked that."""
-    return not hierarchies.is_v2("memory") and os.path.exists(f"{folder}/persist/oom")
+    return not hierarchies.is_v2("memory") and _noted(folder, hierarchies, group)
+
+
+def _noted(folder: str, hierarchies: Hierarchies, group: str) -> bool:
+    """Conmon's note, unless the group's count says that it was another container that ran into the app's total."""
+    return os.path.exists(f"{folder}/persist/oom") and readings.usage(hierarchies, group).oom_kills != 0
 
 
 def _out_of_memory(folder: str, hierarchies: Hierarchies, group: str) -> bool:
     """Whether the kernel killed in it for memory: conmon's note, or the group's count, which outlives the process."""
-    if os.path.exists(f"{folder}/persist/oom"):
+    if _noted(folder, hierarchies, group):
         return True
     return bool(readings.usage(hierarchies, group).oom_kills)

@@ -7,6 +7,8 @@ from typing import Any
 
 from keeper_support import Host
 
+from fleet_protocol.documents.device import KernelLimits
+
 LIMITS = {"memory_bytes": 1 << 24, "cpu_millis": 100, "cpu_weight": 100, "pids": 16, "nofile": 64}
 
 
@@ -91,3 +93,21 @@ def test_anything_more_than_limits_is_a_replacement(edge: Host) -> None:
 
     assert set(edge.keeper.pids().values()).isdisjoint(before.values())
     assert edge.server.count("limits.changed") == 0
+
+
+def test_an_apps_total_changes_live_and_what_the_kernel_holds_is_reported(edge: Host) -> None:
+    edge.online()
+    edge.apply(shop("1.0"))
+    before = edge.keeper.pids()
+    with_total = shop("1.1")
+    with_total["shop"]["total"] = {"memory_bytes": 1 << 25}
+
+    apply(edge, with_total, "1.1")
+
+    edge.server.until(lambda: edge.server.count("app.updated") == 2)
+    assert edge.keeper.pids() == before
+    assert texts(edge, "limits.changed") == [
+        f"shop/{name} runs on in release 1.1, with other limits: the app's total memory none -> 32 MiB"
+        for name in ("db", "web")
+    ]
+    edge.server.reported(lambda r: r.apps[0].limits == KernelLimits(memory_bytes=1 << 25, swap_bytes=0))

@@ -211,7 +211,9 @@ def test_the_table_of_limits_says_what_v1_emulates_and_lacks() -> None:
         "oom-group": Means.EMULATED,
     }
     pi = enforcement(PI)
-    assert {k for k, v in pi.items() if v is Means.ABSENT} == {"memory", "memory-high", "swap", "oom-group"}
+    assert {k for k, v in pi.items() if v is Means.ABSENT} == {
+        "memory", "memory-high", "swap", "oom-group", "total-memory",
+    }  # fmt: skip
     assert set(enforcement(Facts()).values()) == {Means.ABSENT}
     assert enforcement(GOOD._replace(swap_accounting=False))["swap"] is Means.ABSENT
 

@@ -13,13 +13,14 @@ from edge_daemon.keeper.runtime.hierarchies import Hierarchies
 from edge_daemon.posture.limits import TABLE, Kept, Limit, Means
 from edge_daemon.prepare import oci
 from edge_daemon.prepare.host import Host
-from edge_daemon.sealed import LimitValues
-from fleet_protocol.documents.release import Limits
+from edge_daemon.sealed import LimitValues, TotalValues
+from fleet_protocol.documents.release import Limits, Total
 
 OLD: LimitValues = {"memory_bytes": 64 << 20, "cpu_millis": 500, "cpu_weight": 100, "pids": 32, "nofile": 256}
 NEW: LimitValues = {
     "memory_bytes": 96 << 20, "memory_high_bytes": 80 << 20, "cpu_millis": 250, "cpu_weight": 50, "cpuset": "0",
     "pids": 8, "nofile": 128, "io_read_bps": 1000, "io_write_bps": 2000,
+    "io_read_iops": 30, "io_write_iops": 40,
 }  # fmt: skip
 V1 = {name: f"/{name}" for name in ("memory", "cpu", "cpuset", "pids", "blkio", "devices")}
 V2_CONTROLLERS = frozenset({"memory", "cpu", "cpuset", "pids", "io"})
@@ -61,7 +62,7 @@ def test_a_live_change_writes_the_files_of_live_limits_and_no_others(tmp_path: P
     before = contents(tmp_path)
 
     groups.apply(found, "/g", NEW)
-    disk_rates.apply(found, "/g", {"8:0": (1000, 2000)})
+    disk_rates.apply(found, "/g", {"8:0": disk_rates.Rate(1000, 2000, 30, 40)})
 
     written = {name for name, text in contents(tmp_path).items() if text != before[name]}
     live = {kept(limit, version).file for limit in TABLE.values() if limit.live} - {""}
@@ -69,8 +70,11 @@ def test_a_live_change_writes_the_files_of_live_limits_and_no_others(tmp_path: P
 
 
 def test_every_limit_of_a_release_has_a_row_and_every_row_a_limit() -> None:
-    assert {limit.field for limit in TABLE.values() if limit.field} == set(Limits.model_fields)
+    fields = {limit.field for limit in TABLE.values() if limit.field}
+    totals = {f"total.{name}" for name in Total.model_fields}
+    assert fields == set(Limits.model_fields) | totals
     assert set(get_type_hints(LimitValues)) == set(Limits.model_fields)
+    assert set(get_type_hints(TotalValues)) == set(Total.model_fields)
 
 
 @pytest.mark.parametrize("unified", [True, False])
@@ -78,7 +82,7 @@ def test_a_limit_is_told_to_the_runtime_unless_the_table_calls_it_absent(unified
     host = Host(("linux/amd64",), unified, 1 << 20, 4, "", (8, 0), "")
     for name, limit in TABLE.items():
         one = kept(limit, "v2" if unified else "v1")
-        if limit.field in ("", "nofile"):
+        if limit.field in ("", "nofile") or "." in limit.field:
             continue
         with_it = oci.resources(Limits.model_validate({**OLD, limit.field: NEW[limit.field]}), (), host)  # type: ignore[literal-required]
         without: dict[str, Any] = oci.resources(Limits.model_validate(OLD), (), host)
@@ -88,12 +92,32 @@ def test_a_limit_is_told_to_the_runtime_unless_the_table_calls_it_absent(unified
 def test_rates_are_read_from_the_configuration_and_taken_back(tmp_path: Path) -> None:
     limits = Limits.model_validate({**OLD, "io_read_bps": 1000})
     rates = disk_rates.of(oci.resources(limits, (), Host(("linux/amd64",), True, 1 << 20, 4, "", (8, 16), "")))
-    assert rates == {"8:16": (1000, None)}
+    assert rates == {"8:16": disk_rates.Rate(read_bps=1000)}
     found = world(tmp_path, "v1")
     disk_rates.apply(found, "/g", rates)
     assert contents(tmp_path)["blkio.throttle.read_bps_device"] == "8:16 1000"
     disk_rates.apply(found, "/g", {})
     assert contents(tmp_path)["blkio.throttle.read_bps_device"].startswith("8:16 0")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_an_apps_total_is_written_to_the_files_of_its_rows_and_taken_away_again(tmp_path: Path, version: str) -> None:
+    found = world(tmp_path, version)
+    rows = [limit for limit in TABLE.values() if limit.field.startswith("total.")]
+    before = contents(tmp_path)
+    groups.apply_total(found, "/g", {"memory_bytes": 96 << 20, "cpu_millis": 250, "pids": 8})
+    after = contents(tmp_path)
+    assert {kept(limit, version).file for limit in rows} <= {name for name in after if after[name] != before[name]}
+    groups.apply_total(found, "/g", {})
+    free = contents(tmp_path)
+    said = [free[kept(limit, version).file][: len(after[kept(limit, version).file])] for limit in rows]
+    assert [text.startswith(("max", "-1")) for text in said] == [True, True, True]
+
+
+def test_operations_a_second_are_limited_beside_bytes(tmp_path: Path) -> None:
+    found = world(tmp_path, "v2")
+    disk_rates.apply(found, "/g", {"8:0": disk_rates.Rate(read_iops=30, write_bps=5)})
+    assert contents(tmp_path)["io.max"] == "8:0 rbps=max wbps=5 riops=30 wiops=max"
 
 
 def test_on_v2_too_much_memory_is_refused_before_the_kernel_would_kill(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from edge_daemon.prepare.admission import GIB, MIB, Capacity, admit, capacity, default_reserve, size
 from edge_daemon.prepare.errors import AdmissionError
 from edge_daemon.prepare.policy import Policy
-from fleet_protocol.documents.release import Image, Release, Service
+from fleet_protocol.documents.release import Image, Release, Service, Total
 from fleet_protocol.wire.errors import DocumentInvalidError, RoadsteadError
 
 IMAGE = Image(manifest="sha256:" + "0" * 64, manifest_size=1, download_bytes=0, unpacked_bytes=0)
@@ -54,6 +54,16 @@ def test_a_lack_of_memory_is_told_with_its_size_and_who_asks_for_it() -> None:
     )
     assert "reserve_memory_bytes" in error.hint
     assert error.sentence().startswith("While planning, admission failed: needs 184 MiB more memory")
+
+
+def test_an_app_counts_for_no_more_than_its_total() -> None:
+    tight = Capacity(1 * GIB, 0, 4, 40)
+    wanted = release("shop", 900, 900, pids=30)
+    assert refusal(tight, wanted).reason.startswith("needs 776 MiB more memory")
+    total = Total(memory_bytes=1 * GIB, pids=40)
+    admit([wanted.model_copy(update={"total": total})], tight)
+    more = wanted.model_copy(update={"total": Total(memory_bytes=4 * GIB)})  # more than all together asks for
+    assert refusal(tight, more).reason.startswith("needs 776 MiB more memory")
 
 
 def test_a_lack_of_one_byte_is_not_called_nothing() -> None:

@@ -82,6 +82,11 @@ def test_a_compose_key_becomes_a_field_of_the_release(body: str, field: str, val
         pytest.param("cpu_shares: 512", {"cpu_weight": 50}, id="half the usual shares"),
         pytest.param("pids_limit: 10", {"pids": 10}, id="pids_limit"),
         pytest.param("cpuset: 0-1", {"cpuset": "0-1"}, id="cpuset"),
+        pytest.param(
+            "blkio_config: {device_write_bps: [{path: /dev/sda, rate: 12mb}], device_read_iops: [{rate: 100}]}",
+            {"io_write_bps": 12 << 20, "io_read_iops": 100},
+            id="rates of the disk",
+        ),
         pytest.param("ulimits: {nofile: 2048}", {"nofile": 2048}, id="nofile"),
         pytest.param("ulimits: {nofile: {soft: 100, hard: 200}}", {"nofile": 200}, id="nofile, soft and hard"),
         pytest.param(
@@ -129,6 +134,21 @@ def test_limits_are_taken_from_where_compose_keeps_them(body: str, value: dict[s
         pytest.param("mem_limit: 1m", "E0414", "services.gw.limits.memory_bytes", id="less than can be enforced"),
         pytest.param("deploy: {replicas: 2}", "E0421", "deploy.replicas cannot be honoured", id="replicas"),
         pytest.param("security_opt: [seccomp=unconfined]", "E0421", "security_opt: seccomp=unconfined cannot be honoured", id="no seccomp"),
+        pytest.param(
+            "blkio_config: {weight: 300}", "E0421", "weight in blkio_config cannot be honoured", id="weight of a disk"
+        ),
+        pytest.param(
+            "blkio_config: {device_read_iops: [{rate: 1}, {rate: 2}]}",
+            "E0414",
+            "blkio_config.device_read_iops: one rate, for an edge host's apps lie on one disk",
+            id="two disks",
+        ),
+        pytest.param(
+            "blkio_config: {device_read_bps: [{path: /dev/sda}]}",
+            "E0411",
+            "blkio_config.device_read_bps needs its rate",
+            id="no rate",
+        ),
         pytest.param("ulimits: {memlock: -1}", "E0421", "memlock in ulimits cannot be honoured", id="another limit"),
         pytest.param("healthcheck: {test: [RUN, x]}", "E0414", "healthcheck.test is a text, or a list", id="a health check of no kind"),
         pytest.param("tty: true", "E0421", "tty cannot be honoured", id="a terminal"),
