@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from fleet_protocol.documents import authorities, desired, device, enrolment, fleet, release
+from fleet_protocol.documents import authorities, desired, device, enrolment, fleet, release, rollout
 from fleet_protocol.documents.base import Document
 from fleet_protocol.trust.policy import LocalPolicy
 
@@ -51,6 +51,9 @@ DOCUMENTS: tuple[type[Document], ...] = (
     fleet.Plan,
     fleet.PlanRequest,
     fleet.RoleVersion,
+    rollout.RolloutSpec,
+    rollout.RolloutView,
+    rollout.WhyNot,
 )
 
 

@@ -83,8 +83,12 @@ EXPLANATIONS: dict[str, str] = {
         "a-z, 0-9 and inner hyphens, because they become host names, paths and topics."
     ),
     "E0451": (
-        "The rollout cannot be carried out as written: waves that shrink, a `rest` that is not last, or a share "
-        "that is no percentage."
+        "The rollout cannot be carried out as written: waves that shrink, a `rest` that is not last, a share "
+        "that is no percentage, a gate over something that is not measured, or a budget that lets nothing happen."
+    ),
+    "E0454": (
+        "The maintenance window never opens, or its time zone does not exist. A window is five fields of cron and a "
+        'duration, such as {cron: "0 22 * * *", for: 6h}, in the device\'s own time zone or in a named one.'
     ),
     "E0452": ("An app is written as name@version, for example cam@1.9.0, and each app stands once in a fleet."),
     "E0453": (

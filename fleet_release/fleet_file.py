@@ -12,9 +12,9 @@ from fleet_protocol.wire.errors import DocumentInvalidError
 from fleet_release.compile_config import undeclared
 from fleet_release.compose.load import read_file
 from fleet_release.findings import Findings, Mark
-from fleet_release.manifest.fleet_models import FleetFile, Rollout
+from fleet_release.manifest.fleet_models import FleetFile
 from fleet_release.manifest.read_model import read_model
-from fleet_release.values import parse_percent
+from fleet_release.rollout_spec import rollout_spec
 from fleet_release.yaml_tree import Map, Node, Scalar, locate, parse, plain
 
 TEXTS = (("config", "*", "*"),)
@@ -52,25 +52,24 @@ def compile_fleet(tree: Node, findings: Findings) -> FleetSpec | None:
     for app in file.config:
         if app not in apps:
             findings.add("E0453", locate(tree, ("config", app), key=True), f"{app} is not an app that this fleet runs")
-    if file.rollout is not None:
-        _check_rollout(file.rollout, tree, findings)
+    rollout = rollout_spec(file, tree, findings)
     if len(findings.errors()) != before:
         return None
     try:
-        return FleetSpec.from_value(_spec(file, tree))
+        return FleetSpec.from_value(_spec(file, tree, rollout))
     except DocumentInvalidError as error:
         findings.add("E0414", tree.mark, error.reason)
         return None
 
 
-def _spec(file: FleetFile, tree: Map) -> dict[str, Any]:
+def _spec(file: FleetFile, tree: Map, rollout: dict[str, Any]) -> dict[str, Any]:
     settings = {
         "report_every_s": file.settings.report_every,
         "sample_every_s": file.settings.sample_every,
         "images_quota_bytes": file.settings.images_quota,
         "log_bytes_per_container": file.settings.log_per_container,
     }
-    written = {key: plain(node) for key in ("contact", "window", "rollout") if isinstance(node := tree.get(key), Map)}
+    contact = tree.get("contact")
     select = tree.get("select")
     every = isinstance(select, Scalar) and select.value == "all"
     return {
@@ -80,28 +79,9 @@ def _spec(file: FleetFile, tree: Map) -> dict[str, Any]:
         "run": [dict(zip(("app", "version"), reference.split("@"), strict=True)) for reference in file.run],
         "config": file.config,
         "settings": {k: v for k, v in settings.items() if v is not None},
-        **written,
+        "contact": plain(contact) if isinstance(contact, Map) else {},
+        "rollout": rollout,
     }
-
-
-def _check_rollout(rollout: Rollout, tree: Node, findings: Findings) -> None:
-    share = 0.0
-    for i, wave in enumerate(rollout.waves):
-        mark = locate(tree, ("rollout", "waves", i))
-        if wave.kinds() != 1:
-            findings.add("E0451", mark, "a wave says exactly one of devices, select, upTo and rest")
-        if wave.rest and i != len(rollout.waves) - 1:
-            findings.add("E0451", mark, "`rest` is the last wave")
-        if wave.up_to is not None:
-            now = parse_percent(wave.up_to)
-            if now <= share:
-                findings.add("E0451", mark, f"upTo {wave.up_to} is not more than the wave before it")
-            share = now
-    for i, gate in enumerate(rollout.gates):
-        if (gate.expression is None) == (gate.metric is None):
-            findings.add("E0451", locate(tree, ("rollout", "gates", i)), "a gate is an expression or a metric")
-        elif gate.metric is not None and (gate.metric.max is None) == (gate.metric.min is None):
-            findings.add("E0451", locate(tree, ("rollout", "gates", i)), "a metric has one of max and min")
 
 
 def check_against_release(spec: FleetSpec, tree: Node, release: Release, findings: Findings) -> None:

@@ -23,6 +23,7 @@ from fleet_protocol.documents.base import (
 )
 from fleet_protocol.documents.desired import Settings
 from fleet_protocol.documents.device import Event, Refusal, Reported
+from fleet_protocol.documents.rollout import RolloutSpec
 
 
 class AppAt(Document):
@@ -35,8 +36,8 @@ class AppAt(Document):
 class FleetSpec(Document):
     """fleet.yaml, compiled.
 
-    An empty selector selects nothing unless `select_all` is true. `contact`, `window` and `rollout` are carried as
-    written.
+    An empty selector selects nothing unless `select_all` is true. `contact` is carried as written; `rollout` is
+    compiled, with the maintenance windows.
     """
 
     limit_bytes: ClassVar[int] = 256 * 1024
@@ -49,8 +50,7 @@ class FleetSpec(Document):
     config: dict[Name, dict[ConfigKeyName, Annotated[str, StringConstraints(max_length=64 * 1024)]]] = {}
     settings: Settings = Settings()
     contact: dict[str, Any] = {}
-    window: dict[str, Any] = {}
-    rollout: dict[str, Any] = {}
+    rollout: RolloutSpec = RolloutSpec()
 
 
 class PlanRequest(Document):

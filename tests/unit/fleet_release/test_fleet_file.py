@@ -11,7 +11,7 @@ from fleet_release.findings import FilesRefusedError
 from fleet_release.fleet_file import load_fleets
 
 
-def test_a_whole_fleet_is_compiled_and_policies_are_carried_as_written(tmp_path: Path) -> None:
+def test_a_whole_fleet_is_compiled_and_its_policies_with_it(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_text(WHOLE_FLEET)
     (spec,) = load_fleets([path])
@@ -20,9 +20,9 @@ def test_a_whole_fleet_is_compiled_and_policies_are_carried_as_written(tmp_path:
     assert spec.config == {"cam": {"GW_SITE": "{label.site}", "PORT": "1.10", "ON": "true"}}
     assert (spec.settings.report_every_s, spec.settings.images_quota_bytes) == (30, 2 << 30)
     assert spec.contact["satellite"] == {"match": {"link": "sat"}, "every": "6h"}
-    assert spec.window["cron"] == "0 22 * * *"
-    assert spec.rollout["waves"][-1] == "rest"
-    assert spec.rollout["gates"][0] == "healthy >= 98%"
+    assert spec.rollout.install_window == spec.rollout.download_window
+    assert spec.rollout.waves[-1].rest
+    assert spec.rollout.gates[0].text == "healthy >= 98%"
 
 
 @pytest.mark.parametrize(

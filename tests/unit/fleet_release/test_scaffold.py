@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet_protocol.documents.rollout import AbortSpec, RolloutSpec, WaveSpec
 from fleet_release.findings import FilesRefusedError
 from fleet_release.release import lint_paths
 from fleet_release.scaffold import FileExistsAlreadyError, scaffold
@@ -38,12 +39,12 @@ def test_the_first_files_pass_lint_once_a_person_has_decided_on_grants(tmp_path:
     )
     report = lint_paths([app, fleet], {})
     assert report.errors == ()
-    assert report.fleets[0].rollout == {
-        "waves": [{"name": "canary", "devices": 5}, "rest"],
-        "soak": "90s",
-        "stopAt": "5%",
-        "onFail": "pause",
-    }
+    assert report.fleets[0].rollout == RolloutSpec(
+        waves=(WaveSpec(name="canary", devices=5), WaveSpec(name="rest", rest=True)),
+        soak_s=90,
+        aborts=(AbortSpec(share=5.0),),
+        on_fail="pause",
+    )
 
 
 def test_files_of_the_users_are_never_overwritten_unasked(tmp_path: Path) -> None:
