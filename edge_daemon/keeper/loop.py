@@ -5,14 +5,14 @@ Starting and removing are child processes; one that hangs holds up its own conta
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from edge_daemon.keeper.acts import Acts
 from edge_daemon.keeper.children import Children
-from edge_daemon.keeper.clock import NEVER, TICKS_PER_SECOND, boottime, wall
+from edge_daemon.keeper.clock import NEVER, boottime, wall
 from edge_daemon.keeper.ends import Ends
-from edge_daemon.keeper.errands import failure, ignore, whole
+from edge_daemon.keeper.errands import whole
 from edge_daemon.keeper.failing import Failing
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.judge import Hold
@@ -22,35 +22,13 @@ from edge_daemon.keeper.ports import Seen
 from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.probing import Probes
 from edge_daemon.keeper.reactor import Reactor
-from edge_daemon.keeper.supervise import (
-    UNKNOWN_EXIT,
-    Action,
-    Clear,
-    Kill,
-    Past,
-    Restart,
-    Retune,
-    Settle,
-    Start,
-    Stop,
-    Unit,
-    Wait,
-    Wanted,
-    after_exit,
-    after_failed_start,
-    supervise,
-)
+from edge_daemon.keeper.supervise import Past, Unit, Wait, Wanted, supervise
 from edge_daemon.keeper.trials import Standing, Trials
 from edge_daemon.keeper.tuner import Tuner
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Index, IndexedApp
-from fleet_protocol.wire.errors import RoadsteadError
 
 LOOK_EVERY_S = 15.0
-CHILD_SECONDS = 60.0
-FAILED_REMOVE_S = 5.0
-
-Key = tuple[str, str]
 
 
 class View(NamedTuple):
@@ -90,30 +68,24 @@ class Supervisor:
         self._tuner = Tuner(layout, journal)
         self._reactor = reactor
         self._children = children
-        self._boot = boot
-        self._chance = chance
         self._changed = changed
-        self._log_bytes = 1 << 20
         self.trials = Trials(layout, journal, machine.runtime, boot=boot, now=boottime(), wall=wall)
         self._entries: dict[str, IndexedApp] = {}
         self._look_at = [0.0]
-        self._busy: dict[Key, str] = {}
-        self._due: dict[Key, tuple[str, float]] = {}  # (revision, not started before)
-        self._failures: dict[Key, tuple[str, int]] = {}  # of starts, in this revision
-        self._stuck: dict[Key, tuple[str, str]] = {}  # (revision, why it cannot be started, whatever is tried)
-        self._not_before: dict[Key, float] = {}
-        self._stopping: dict[Key, float] = {}
         self._ends = Ends(machine.runtime, reactor, self._look_at_time)
         self._probes = Probes(machine, reactor, children, changed=self.look)
         self._failing = Failing(journal)
+        self._acts = Acts(
+            machine, journal, children, self.trials, self._tuner, self._failing,
+            boot=boot, chance=chance, look=self.look,
+        )  # fmt: skip
         self._leaving: dict[tuple[str, str], dict[str, Unit]] = {}
-        self._pruning = False
 
     # -- what shall run
 
     def want(self, index: Index) -> None:
         """Run this generation. Apps whose revision is the same are not touched."""
-        self._log_bytes = index["settings"].get("log_bytes_per_container", 1 << 20)
+        self._acts.log_bytes = index["settings"].get("log_bytes_per_container", 1 << 20)
         self._entries = dict(index["apps"])
         plans = {app: self.trials.plan(app, entry) for app, entry in self._entries.items()}
         for app, new in plans.items():
@@ -157,7 +129,7 @@ class Supervisor:
         by_app: dict[str, list[Seen]] = {}
         for one in observed:
             by_app.setdefault(one.app, []).append(one)
-        self._ends.watch(observed, self._busy)
+        self._ends.watch(observed, self._acts.busy)
         self.views = {app: view for app, view in self.views.items() if app in self.plans or app in by_app}
         again = min(now + LOOK_EVERY_S, self.trials.next_expiry())
         for app in sorted({*self.plans, *by_app, *self._journal.records.known()}):
@@ -176,7 +148,7 @@ class Supervisor:
         wanted = self._wanted(app, wanted_plan, observed, now)
         release = wanted_plan.sealed["release"] if wanted_plan.sealed is not None else ""
         for one in observed:
-            if one.revision == wanted.revision and one.pid is not None and (app, one.service) not in self._busy:
+            if one.revision == wanted.revision and one.pid is not None and (app, one.service) not in self._acts.busy:
                 self._tuner.note(wanted_plan, one)
                 self._journal.running(one, release)
         seen = {one.service: one for one in observed}
@@ -187,11 +159,11 @@ class Supervisor:
                 waits[action.service] = action.why
                 again = min(again, action.until if action.until is not None else NEVER)
             else:
-                self._do(app, action, wanted_plan, wanted, seen, now)
+                self._acts.do(app, action, wanted_plan, wanted, seen, now)
         leaving = any(one.revision != wanted.revision for one in observed)
         judged, standing = self._judge(wanted_plan, wanted, observed, waits, now)
         again = min(again, judged)
-        if app not in self.plans and not observed and not any(key[0] == app for key in self._busy):
+        if app not in self.plans and not observed and not self._acts.at_work_on(app):
             self._gone(app, now)
         elif app in self.plans:
             self.views[app] = View(
@@ -199,7 +171,7 @@ class Supervisor:
                 seen,
                 wanted.past,
                 waits,
-                frozenset(service for other, service in self._busy if other == app),
+                self._acts.at_work_on(app),
                 frozenset(wanted.stopping),
                 leaving,
                 self._probes.words(app) | {s: (UNHEALTHY, why) for s, why in wanted.failing.items()},
@@ -208,9 +180,6 @@ class Supervisor:
         return again
 
     def _wanted(self, app: str, wanted: Plan, observed: tuple[Seen, ...], now: float) -> Wanted:
-        present = {one.service for one in observed if one.pid is not None}
-        for key in [k for k in self._stopping if k[0] == app and k[1] not in present]:
-            del self._stopping[key]
         leaving: dict[str, Unit] = {}
         for one in observed:
             if one.revision != wanted.revision:
@@ -218,8 +187,8 @@ class Supervisor:
                     self._leaving = {k: u for k, u in self._leaving.items() if k[0] != app}
                     self._leaving[app, one.revision] = leaving_units(self._layout, app, one.revision)
                 leaving |= self._leaving[app, one.revision]
-        past = {unit.name: self._past(app, unit.name, wanted.revision or "") for unit in wanted.units}
-        stopping = {s for a, s in self._stopping if a == app}
+        past = {unit.name: self._acts.past(app, unit.name, wanted.revision or "") for unit in wanted.units}
+        stopping = self._acts.stopping(app, observed)
         opinion = self._probes.watch(app, wanted.sealed, wanted.seal, observed, stopping=stopping, now=now)
         failing = self._failing.among(observed, wanted.revision, wanted.units, opinion.failing)
         said = failing.keys() | {s for s in opinion.silent if past[s].finished == 0}
@@ -232,126 +201,11 @@ class Supervisor:
             healthy=opinion.healthy | (said - failing.keys()),
             failing=failing,
             leaving=leaving,
-            stopping={s: until for (a, s), until in self._stopping.items() if a == app},
-            busy=frozenset(s for a, s in self._busy if a == app),
-            not_before={s: at for (a, s), at in self._not_before.items() if a == app},
+            stopping=stopping,
+            busy=self._acts.at_work_on(app),
+            not_before=self._acts.not_before(app),
             tunable=self._tuner.tunable(wanted, observed),
         )
-
-    def _past(self, app: str, service: str, revision: str) -> Past:
-        row = self._journal.records.service(app, service, revision)
-        # What gave up in an earlier boot gets another chance in this one; what has completed stays so.
-        finished = row.finished if row.finished == 0 or row.boot == self._boot else None
-        failed_revision, failed = self._failures.get((app, service), ("", 0))
-        failures = row.failures + (failed if failed_revision == revision else 0)
-        due_revision, due = self._due.get((app, service), ("", 0.0))
-        due = max(due if due_revision == revision else 0.0, self.trials.not_before(app, revision))
-        return Past(row.restarts, failures, due, finished)
-
-    # -- acting
-
-    def _do(
-        self, app: str, action: Action, wanted_plan: Plan, wanted: Wanted, seen: dict[str, Seen], now: float
-    ) -> None:
-        service = action.service
-        key = (app, service)
-        match action:
-            case Start():
-                if wanted_plan.revision is not None:
-                    self.trials.starting(wanted_plan, now)
-                    revision, seal = wanted_plan.revision, wanted_plan.seal
-                    command = self._machine.start(app, service, revision, seal, self._log_bytes)
-                    self._spawn(key, "start", command, now)
-            case Retune():
-                if wanted_plan.revision is not None:
-                    self.trials.starting(wanted_plan, now)
-                    self.trials.starting(wanted_plan, now)
-                    command = self._machine.retune(app, service, wanted_plan.revision, wanted_plan.seal)
-                    self._spawn(key, "retune", command, now)
-            case Stop(_, signal, grace):
-                self._ask_to_end(key, signal, now + grace, now)
-            case Restart(_, signal, grace, why):
-                self._failing.restart(seen[service], why)
-                self._ask_to_end(key, signal, now + grace, now)
-            case Kill():
-                self._journal.stopped(seen[service], killed=True)
-                self._spawn(key, "remove", self._machine.remove(app, service), now)
-            case Clear():
-                self._journal.stopped(seen[service], killed=False)
-                self._spawn(key, "remove", self._machine.remove(app, service), now)
-            case Settle():
-                self._settle(key, wanted, seen[service], now)
-                self._spawn(key, "remove", self._machine.remove(app, service), now)
-
-    def _ask_to_end(self, key: Key, signal: str, until: float, now: float) -> None:
-        self._stopping[key] = until
-        self.look()
-        try:
-            self._machine.runtime.signal(*key, signal)
-        except RoadsteadError as error:
-            _log(error.sentence())
-            self._stopping[key] = now
-
-    def _settle(self, key: Key, wanted: Wanted, seen: Seen, now: float) -> None:
-        unit = next(unit for unit in wanted.units if unit.name == key[1])
-        ran = now - seen.start_ticks / TICKS_PER_SECOND if seen.start_ticks is not None else 0.0
-        row = self._journal.records.service(seen.app, seen.service, seen.revision)
-        before = Past(row.restarts, row.failures)
-        cause = self._failing.why(seen)
-        code = seen.exit_code or UNKNOWN_EXIT if cause else seen.exit_code  # it was not its own wish to end
-        past = after_exit(unit, before, exit_code=code, ran_s=ran, now=now, chance=self._chance())
-        if self._journal.ended(seen, past, ran, unwell=bool(cause)):
-            self._due[key] = (seen.revision, past.due)
-
-    def _spawn(self, key: Key, verb: str, command: list[str], now: float) -> None:
-        last: list[bytes] = []
-        revision = running.revision if (running := self.plans.get(key[0])) is not None else None
-
-        def heard(line: bytes) -> None:
-            last[:] = [line]
-
-        def ended(status: int) -> None:
-            self._busy.pop(key, None)
-            self._finished(key, verb, revision or "", failure(last, status))
-
-        try:
-            self._children.spawn(command, heard, ended, now=now, deadline=CHILD_SECONDS)
-        except OSError as error:
-            self._finished(key, verb, revision or "", {"sentence": f"{command[0]}: {error.strerror}", "retry": True})
-            return
-        self._busy[key] = verb
-
-    def _finished(self, key: Key, verb: str, revision: str, failure: dict[str, object] | None) -> None:
-        self.look()
-        if failure is None:
-            self._not_before.pop(key, None)
-            if verb == "start":
-                self._failures.pop(key, None)
-                self._stuck.pop(key, None)
-            return
-        now = boottime()
-        sentence = str(failure.get("sentence") or failure.get("reason"))
-        _log(sentence)
-        if verb == "remove":
-            self._not_before[key] = now + FAILED_REMOVE_S
-            return
-        if verb == "retune":
-            self._tuner.refused(*key, revision, sentence)
-            return
-        before = self._failures.get(key, (revision, 0))
-        count = before[1] + 1 if before[0] == revision else 1
-        self._failures[key] = (revision, count)
-        past = after_failed_start(
-            Past(failures=count - 1), retry=failure.get("retry") is not False, now=now, chance=self._chance()
-        )
-        self._due[key] = (revision, past.due)
-        if failure.get("retry") is False:
-            self._stuck[key] = (revision, str(failure.get("reason") or sentence))
-        if count & (count - 1) == 0:  # the first, second, fourth ...: not one event for every try
-            words = "" if count == 1 else f" ({count} times)"
-            self._journal.say(
-                "container.start-failed", f"{sentence}{words}", severity="error", app=key[0], service=key[1]
-            )
 
     def _gone(self, app: str, now: float) -> None:
         """Nothing of it is left: forget it, and take down its network and groups."""
@@ -359,19 +213,10 @@ class Supervisor:
         self._tuner.forget(app)
         self._probes.forget(app)
         self._failing.forget(app)
-        for table in (self._due, self._failures, self._stuck, self._not_before, self._stopping):
-            for key in [key for key in table if key[0] == app]:
-                del table[key]
+        self._acts.forget(app)
         if app in self._journal.records.known():
             self._journal.removed(app)
-        if not self._pruning:
-            self._pruning = True
-            self._children.spawn(
-                self._machine.prune(set(self.plans)), ignore, self._pruned, now=now, deadline=CHILD_SECONDS
-            )
-
-    def _pruned(self, _status: int) -> None:
-        self._pruning = False
+        self._acts.prune(set(self.plans), now)
 
     # -- judging
 
@@ -382,7 +227,7 @@ class Supervisor:
         app, entry = wanted_plan.app, self._entries.get(wanted_plan.app)
         if wanted_plan.sealed is None or wanted_plan.revision is None or entry is None:
             return NEVER, None
-        stuck = {s: why for (a, s), (revision, why) in self._stuck.items() if (a, revision) == (app, wanted.revision)}
+        stuck = self._acts.stuck(app, wanted.revision)
         trial = self.trials.facts(wanted_plan, wanted, observed, stuck, now)
         if not waits and not wanted.busy:
             self.trials.announce(wanted_plan, trial)
@@ -394,7 +239,3 @@ class Supervisor:
     def close(self) -> None:
         """Let go of the containers; they run on."""
         self._ends.close()
-
-
-def _log(text: str) -> None:
-    sys.stderr.write(f"keeper: {text}\n")

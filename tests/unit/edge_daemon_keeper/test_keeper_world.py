@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_world_support import WINDOW_S, SmallWorld
 
-from edge_daemon.keeper import loop
+from edge_daemon.keeper import acts, loop
 
 KINDS = ("good", "crash", "oom", "panic")
 A_WHILE = 40.0 + 6 * WINDOW_S
 
 releases = st.builds("{}-{}".format, st.integers(1, 3), st.sampled_from(KINDS))
-acts = st.one_of(
+steps = st.one_of(
     st.tuples(st.just("deliver"), releases, releases),
     st.tuples(st.sampled_from(["kill", "reboot", "lift"])),
     st.tuples(st.just("wait"), st.floats(0.1, 3 * WINDOW_S)),
@@ -24,14 +24,16 @@ acts = st.one_of(
 
 
 @settings(max_examples=40, deadline=None)
-@given(first=st.sampled_from(["0-good", "0-crash"]), story=st.lists(acts, max_size=8))
+@given(first=st.sampled_from(["0-good", "0-crash"]), story=st.lists(steps, max_size=8))
 def test_whatever_happens_no_quarantined_revision_starts_and_the_last_good_runs_in_the_end(
     first: str, story: list[tuple[str, ...]]
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "boottime", lambda: 0.0)
+        for module in (loop, acts):
+            patch.setattr(module, "boottime", lambda: 0.0)
         world = SmallWorld(Path(name))
-        patch.setattr(loop, "boottime", lambda: world.now)
+        for module in (loop, acts):
+            patch.setattr(module, "boottime", lambda: world.now)
         world.deliver({"shop": first, "blog": "0-good"})
         world.advance(A_WHILE)
         assert world.records.app("blog").good_release == "0-good"
