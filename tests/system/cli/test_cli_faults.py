@@ -130,13 +130,20 @@ def test_a_full_disk_is_said_and_a_closed_pipe_is_no_fault(operator: Operator) -
 
 
 PROMPTS = (b"[y/N]: ", b"name: ")
+# As a login shell starts it: what a shell puts in the background inherits an ignored Ctrl-C, and so would its child.
+FROM_A_SHELL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from fleet_cli.main import main
+main()
+"""
 
 
 def on_a_terminal(operator: Operator, typed: str | None, *arguments: str, **environment: str) -> tuple[int, str]:
     """Exit status and all that the terminal showed. `typed` answers the question; None is Ctrl-C."""
     mine, theirs = pty.openpty()
     child = subprocess.Popen(
-        [sys.executable, "-c", "from fleet_cli.main import main; main()", *arguments],
+        [sys.executable, "-c", FROM_A_SHELL, *arguments],
         cwd=operator.folder, env={**operator.environment, **environment}, stdin=theirs, stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)
