@@ -319,7 +319,9 @@ class Keeper:
         return self._session.publish(Channel.REPORTED, data, then=self._report_taken)
 
     def _report_taken(self, taken: bool) -> None:
-        if not taken:
+        if taken:
+            self._upkeep.reported(boottime())
+        else:
             self._reporter.anew()
 
 

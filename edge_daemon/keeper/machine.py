@@ -7,7 +7,7 @@ import sys
 from typing import Protocol
 
 from edge_daemon.keeper.ports import Runtime
-from edge_daemon.keeper.runtime.host import HostRuntime, starter_command
+from edge_daemon.keeper.runtime.host import HostRuntime
 from edge_daemon.layout import Layout
 
 PLATFORMS = {
@@ -37,6 +37,9 @@ class Machine(Protocol):
 
     def prune(self, apps: set[str]) -> list[str]:
         """The command that takes down what belongs to no app of `apps`."""
+
+    def settle(self) -> list[str]:
+        """The command that gives back the idle pages of this process."""
 
     def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
         """The command that makes a document ready to run."""
@@ -80,8 +83,11 @@ class HostMachine:
 
     def prune(self, apps: set[str]) -> list[str]:
         """Through the starter."""
-        host = self._host
-        return starter_command(self._layout, host.cgroup_parent, host.chosen.path, ["prune", *sorted(apps)])
+        return self._host.starter_command("prune", *sorted(apps))
+
+    def settle(self) -> list[str]:
+        """Through the starter."""
+        return self._host.starter_command("settle", str(os.getpid()))
 
     def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
         """The real one-shot, in its own groups."""

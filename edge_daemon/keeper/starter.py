@@ -1,14 +1,15 @@
 """The keeper's child process for what blocks: start, retune or remove one container, run its probe's command, or prune.
 
-    python -I -OO -m edge_daemon.keeper.starter start|retune|remove|probe|prune
+    python -I -OO -m edge_daemon.keeper.starter start|retune|remove|probe|prune|settle
         --state-dir D --run-dir R --cgroup-parent P --runtime X
         start  APP SERVICE REVISION SEAL LOGBYTES
         retune APP SERVICE REVISION SEAL           the running container becomes that revision's by its limits alone
         remove APP SERVICE
         probe  APP SERVICE REVISION SEAL           the command is the sealed revision's
         prune  [APP ...]                           the apps to keep
+        settle PID                                 give back the idle pages of the keeper, which has this pid
 
-The last line of standard output is `{"pid": n}`, `{"removed": true}`, `{"pruned": true}`,
+The last line of standard output is `{"pid": n}`, `{"removed": true}`, `{"pruned": true}`, `{"settled": bytes}`,
 `{"probe": {"status": n or null when its time was up, "said": "..."}}` or `{"failed": {...}}`.
 """
 
@@ -28,7 +29,7 @@ from fleet_protocol.wire.bounds import NAME_PATTERN, SHA256_PATTERN, matches
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 
 OPTIONS = ("--state-dir", "--run-dir", "--cgroup-parent", "--runtime")
-WORDS = {"start": 5, "retune": 4, "remove": 2, "probe": 4}
+WORDS = {"start": 5, "retune": 4, "remove": 2, "probe": 4, "settle": 1}
 
 
 class UsageError(RuntimeFailedError):
@@ -58,6 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> dict[str, object]:
     verb, options, words = parse(arguments)
     os.umask(0o022)
+    if verb == "settle":
+        from edge_daemon.keeper.runtime import page_out
+
+        return {"settled": page_out.page_out(int(words[0]))}
     layout = Layout(Path(options["--state-dir"]), Path(options["--run-dir"]))
     runtime = HostRuntime(layout, options["--cgroup-parent"], options["--runtime"])
     if verb == "prune":
@@ -81,7 +86,7 @@ def _run(arguments: list[str]) -> dict[str, object]:
 def parse(arguments: list[str]) -> tuple[str, dict[str, str], list[str]]:
     """(verb, options, words), every word of the shape it must have: they become paths and names on the host."""
     if not arguments or arguments[0] not in (*WORDS, "prune"):
-        raise UsageError("the first word is start, retune, remove, probe or prune")
+        raise UsageError("the first word is start, retune, remove, probe, prune or settle")
     verb, rest, options, words = arguments[0], arguments[1:], dict[str, str](), list[str]()
     while rest:
         word = rest.pop(0)
@@ -95,7 +100,10 @@ def parse(arguments: list[str]) -> tuple[str, dict[str, str], list[str]]:
         raise UsageError(f"{missing[0]} is missing")
     if verb in WORDS and len(words) != WORDS[verb]:
         raise UsageError(f"{verb} takes {WORDS[verb]} words, got {len(words)}")
-    names, hashes, numbers = (words, [], []) if verb == "prune" else (words[:2], words[2:4], words[4:])
+    if verb == "settle":
+        names, hashes, numbers = [], [], words
+    else:
+        names, hashes, numbers = (words, [], []) if verb == "prune" else (words[:2], words[2:4], words[4:])
     bad = [w for w in names if not matches(NAME_PATTERN, w)]
     bad += [w for w in hashes if not matches(SHA256_PATTERN, w)]
     bad += [w for w in numbers if not (w.isascii() and w.isdigit())]

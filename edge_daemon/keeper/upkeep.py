@@ -1,6 +1,7 @@
-"""What is done by the clock, not by a message: the certificate's renewal, and a look for withdrawals.
+"""What is done by the clock, not by a message: the certificate's renewal, a look for withdrawals, and giving back the
+memory that only the start needed.
 
-Both are child processes, for they need libraries that do not belong in the keeper. The server may ask for the look
+All are child processes, for they need libraries that do not belong in the keeper. The server may ask for the look
 (`{"request": "check"}`, unsigned: it can only make a device fetch metadata, and at most once a minute).
 """
 
@@ -16,8 +17,9 @@ from edge_daemon.keeper.clock import backoff
 from edge_daemon.sealed import Index
 from fleet_protocol.wire.errors import inert
 
-DAY_S = 86400.0
-FIRST_S = 3600.0
+DAY_S, HOUR_S = 86400.0, 3600.0
+FIRST_S = HOUR_S
+STARTED_S = 300.0  # without anybody to report to
 CHILD_S = 600.0
 ASKED_AT_MOST_EVERY_S = 60.0
 AGAIN_BASE_S, AGAIN_CAP_S = 60.0, 6 * 3600.0
@@ -35,13 +37,17 @@ class Commands(Protocol):
     def check(self) -> list[str]:
         """The command that fetches metadata and says `{"checked": {"stops": [...]}}`."""
 
+    def settle(self) -> list[str]:
+        """The command that gives back the keeper's idle pages."""
+
 
 class Duty:
     """One command, when it is next due, and how often it failed in a row."""
 
-    def __init__(self, command: Callable[[], list[str]], first: float) -> None:
+    def __init__(self, command: Callable[[], list[str]], first: float, every: float = DAY_S) -> None:
         self.command = command
         self.due = first
+        self.every = every
         self.failures = 0
         self.running = False
 
@@ -63,7 +69,9 @@ class Upkeep:
         self._checked = checked
         self._asked_at = -ASKED_AT_MOST_EVERY_S
         self._check = Duty(commands.check, now + FIRST_S + chance() * (DAY_S - FIRST_S))
-        self._duties = (self._check, Duty(commands.renew, now + chance() * FIRST_S))
+        self._settle = Duty(commands.settle, now + STARTED_S, every=HOUR_S)
+        self._has_reported = False
+        self._duties = (self._check, Duty(commands.renew, now + chance() * FIRST_S), self._settle)
 
     def step(self, now: float) -> float:
         """Start what is due. When to look again."""
@@ -78,10 +86,15 @@ class Upkeep:
             self._asked_at = now
             self._check.due = now
 
+    def reported(self, now: float) -> None:
+        """The first report is out, so the start is over."""
+        if not self._has_reported:
+            self._has_reported, self._settle.due = True, now
+
     def _start(self, duty: Duty, now: float) -> None:
         last: list[bytes] = []
-        # Due again in a day, whatever comes of it; sooner when it fails.
-        duty.due, duty.running = now + DAY_S, True
+        # Due again in its time, whatever comes of it; sooner when it fails.
+        duty.due, duty.running = now + duty.every, True
 
         def heard(line: bytes) -> None:
             last[:] = [line]

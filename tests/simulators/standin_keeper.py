@@ -124,6 +124,9 @@ class StandinMachine:
     def renew(self) -> list[str]:
         return ["true"]
 
+    def settle(self) -> list[str]:
+        return ["true"]
+
     def facts(self) -> dict[str, object]:
         return {"arch": "test", "platform": "linux/amd64"}
 

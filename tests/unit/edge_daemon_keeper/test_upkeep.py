@@ -20,6 +20,9 @@ class Commands:
     def check(self) -> list[str]:
         return ["check"]
 
+    def settle(self) -> list[str]:
+        return ["settle"]
+
 
 class HeldChildren:
     """Holds what was started until the test ends it."""
@@ -59,6 +62,23 @@ def test_both_duties_come_once_a_day_and_not_at_once(children: HeldChildren) -> 
     days = {name: [at for started, at in children.started if started == name] for name in ("renew", "check")}
     assert all(len(times) == 3 for times in days.values()), days
     assert min(at for _, at in children.started) > 0
+
+
+def test_idle_memory_is_given_back_after_the_first_report_and_then_every_hour(children: HeldChildren) -> None:
+    upkeep = make(children, [], chance=1.0)
+    for now in (10.0, 11.0, 60.0, 3600.0, 3611.0):
+        if now < 3600.0:
+            upkeep.reported(now)
+        upkeep.step(now)
+        if "settle" in children.ends:
+            children.end("settle", 0, b'{"settled": 4096}')
+    assert [at for name, at in children.started if name == "settle"] == [10.0, 3611.0]
+
+
+def test_it_is_given_back_without_anybody_to_report_to(children: HeldChildren) -> None:
+    upkeep = make(children, [], chance=1.0)
+    upkeep.step(upkeep.step(0.0))
+    assert children.started == [("settle", 300.0)]
 
 
 def test_a_duty_that_failed_is_tried_again_sooner_with_growing_waits(children: HeldChildren) -> None:
