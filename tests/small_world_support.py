@@ -45,6 +45,7 @@ class SmallWorld:
         self.behaviour: dict[str, str] = {}  # revision -> what it does
         self.starts: list[tuple[str, str]] = []  # (app, release)
         self.down = False
+        self.withdrawn: dict[str, dict[str, str]] = {}
         self.ended: list[Callable[[int], None]] = []  # children that have done their work
         self.restart()
 
@@ -62,7 +63,13 @@ class SmallWorld:
         self.index = read_index(self.layout, self.generation)
         for entry in self.index["apps"].values():
             self.behaviour[entry["revision"]] = entry["release"].partition("-")[2]
-        self.keeper.want(self.index)
+        self.keeper.want(self.index, self.withdrawn)
+
+    def withdraw(self, **releases: str) -> None:
+        """From now on exactly these are withdrawn: app -> release."""
+        self.withdrawn = {app: {release: "leaks"} for app, release in releases.items()}
+        assert self.index is not None
+        self.keeper.want(self.index, self.withdrawn)
 
     def restart(self) -> None:
         """The daemon is killed and started: what it kept in memory is gone."""
@@ -75,7 +82,7 @@ class SmallWorld:
             boot=f"boot-{self.boots}", chance=lambda: 0.5, changed=lambda: None,
         )  # fmt: skip
         if self.index is not None:
-            self.keeper.want(self.index)
+            self.keeper.want(self.index, self.withdrawn)
 
     def reboot(self) -> None:
         """Power is lost and comes back."""

@@ -29,7 +29,7 @@ from edge_daemon.keeper.reporter import Reporter, accepted
 from edge_daemon.keeper.sealed_state import newest_generation, parse_index, read_index
 from edge_daemon.keeper.session import Session
 from edge_daemon.keeper.spool import Spool
-from edge_daemon.keeper.upkeep import Upkeep, Withdrawn, read_withdrawn, without, write_withdrawn
+from edge_daemon.keeper.upkeep import Checked, Upkeep, known_now, read_withdrawn, words, write_withdrawn
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Identity, Index
 from fleet_protocol.wire import strict_json
@@ -66,7 +66,7 @@ class Keeper:
         )  # fmt: skip
         self.refusal: dict[str, Any] | None = json.loads(self._db.get("refusal") or "null")
         self._reporter = Reporter(self, machine, self._supervisor, self._records)
-        self.withdrawn = read_withdrawn(self._db.get("withdrawn"))
+        self._withdrawn = read_withdrawn(self._db.get("withdrawn"))
         self._upkeep = Upkeep(machine, self._children, now=boottime(), chance=chance, checked=self._withdrawals)
         self._greet(alarm)
         self.index: Index | None = self._adopt_index()
@@ -187,23 +187,23 @@ class Keeper:
                 self._journal.say(
                     "generation.accepted", f"generation {index['generation']} was accepted: {_apps(index)}"
                 )
-        self._supervisor.want(without(index, self.withdrawn))
+        self._supervisor.want(index, self._withdrawn)
 
-    def _withdrawals(self, found: Withdrawn) -> None:
+    def _withdrawals(self, checked: Checked) -> None:
         """From Upkeep: what the signers of releases took back. Nothing else stops what runs."""
-        if found == self.withdrawn:
+        found = known_now(self._withdrawn, checked)
+        if found == self._withdrawn:
             return
         with self._db.transaction():
             self._db.put("withdrawn", write_withdrawn(found))
-            for app, (release, reason) in found.items():
-                if self.withdrawn.get(app) != (release, reason):
-                    words = (
-                        f"{app} {release} was withdrawn by its signers and is stopped: {reason or 'no reason given'}"
-                    )
-                    self._journal.say("app.withdrawn", words, severity="error", app=app)
-        self.withdrawn = found
+            for app, known in found.items():
+                for release, reason in known.items():
+                    if self._withdrawn.get(app, {}).get(release) != reason:
+                        text = f"{app} {words(release, reason)}; it does not run on this host any more"
+                        self._journal.say("app.withdrawn", text, severity="error", app=app)
+        self._withdrawn = found
         if self.index is not None:
-            self._supervisor.want(without(self.index, found))
+            self._supervisor.want(self.index, found)
         self._reporter.changed()
 
     def document_accepted(self, index: Index) -> None:

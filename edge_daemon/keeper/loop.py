@@ -17,7 +17,7 @@ from edge_daemon.keeper.failing import Failing
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.judge import Hold
 from edge_daemon.keeper.machine import Machine
-from edge_daemon.keeper.plans import UNREADABLE, Plan, leaving_units
+from edge_daemon.keeper.plans import UNREADABLE, WITHDRAWN, Plan, leaving_units
 from edge_daemon.keeper.ports import Seen
 from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.probing import Probes
@@ -25,6 +25,7 @@ from edge_daemon.keeper.reactor import Reactor
 from edge_daemon.keeper.supervise import Past, Unit, Wait, Wanted, supervise
 from edge_daemon.keeper.trials import Standing, Trials
 from edge_daemon.keeper.tuner import Tuner
+from edge_daemon.keeper.upkeep import Withdrawn
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Index, IndexedApp
 
@@ -83,8 +84,9 @@ class Supervisor:
 
     # -- what shall run
 
-    def want(self, index: Index) -> None:
-        """Run this generation. Apps whose revision is the same are not touched."""
+    def want(self, index: Index, withdrawn: Withdrawn | None = None) -> None:
+        """Run this generation, but for what was withdrawn. Apps whose revision is the same are not touched."""
+        self.trials.withdrawn = withdrawn or {}
         self._acts.log_bytes = index["settings"].get("log_bytes_per_container", 1 << 20)
         self._entries = dict(index["apps"])
         plans = {app: self.trials.plan(app, entry) for app, entry in self._entries.items()}
@@ -140,10 +142,11 @@ class Supervisor:
 
     def _app(self, app: str, observed: tuple[Seen, ...], now: float) -> float:
         wanted_plan = self.plans.get(app) or Plan(app, "", None, "", None, (), "is not wanted any more")
-        if app in self.plans and wanted_plan.revision is None:
-            # Its revision cannot be read, nor its last good: what runs, runs on.
+        if app in self.plans and wanted_plan.revision is None and wanted_plan.kind != WITHDRAWN:
+            # Its revision cannot be read, nor its last good: what runs, runs on, but for what its signers withdrew.
             self.views[app] = View(wanted_plan, {s.service: s for s in observed}, {}, {})
-            return NEVER
+            if not (observed := self.trials.doomed(app, self._entries[app], observed)):
+                return NEVER
         observed = tuple(filter(None, (whole(one, wanted_plan.revision) for one in observed)))
         wanted = self._wanted(app, wanted_plan, observed, now)
         release = wanted_plan.sealed["release"] if wanted_plan.sealed is not None else ""

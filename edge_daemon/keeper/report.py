@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge_daemon.keeper.loop import View
-from edge_daemon.keeper.plans import RETURNED, ROLLED_BACK, UNREADABLE
+from edge_daemon.keeper.plans import RETURNED, ROLLED_BACK, UNREADABLE, WITHDRAWN
 from edge_daemon.keeper.ports import EnforcedLimits, Usage
 from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.records import AppRow, ServiceRow
@@ -57,6 +57,8 @@ def app_state(view: View, row: AppRow, states: dict[str, str]) -> tuple[str, str
 
 
 def _state_of_services(view: View, row: AppRow, states: dict[str, str]) -> tuple[str, str]:
+    if view.plan.kind == WITHDRAWN:
+        return ("updating", f"is being stopped: {view.plan.why}") if view.seen else ("stopped", view.plan.why)
     if view.plan.revision is None:
         return "failed", view.plan.why
     if view.leaving:

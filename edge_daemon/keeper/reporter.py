@@ -28,10 +28,6 @@ class Source(Protocol):
         """Who and what this device is, just now."""
 
     @property
-    def withdrawn(self) -> dict[str, tuple[str, str]]:
-        """App -> (release, reason) of what its signers took back."""
-
-    @property
     def refusal(self) -> dict[str, Any] | None:
         """Of the newest document, until another is accepted."""
 
@@ -88,19 +84,9 @@ class Reporter:
             "schema": "roadstead/reported/v1",
             "at": wall(),
             "running_generation": index["generation"] if index else 0,
-            "apps": [self._app(app, now, sampled_every) for app in sorted(self._supervisor.plans)] + self._withdrawn(),
+            "apps": [self._app(app, now, sampled_every) for app in sorted(self._supervisor.plans)],
         }
         return out | ({"refusal": refusal} if refusal is not None else {}) | accepted(index)
-
-    def _withdrawn(self) -> list[dict[str, Any]]:
-        """Apps that are wanted, and whose release was withdrawn."""
-        index, out = self._source.index, []
-        for app, entry in sorted(index["apps"].items()) if index else ():
-            release, reason = self._source.withdrawn.get(app, ("", ""))
-            if release == entry["release"]:
-                why = f"{release} was withdrawn by its signers: {reason or 'no reason given'}"
-                out.append({"app": app, "state": "stopped", "why": why, "desired_release": release, "services": []})
-        return out
 
     def _app(self, app: str, now: float, often: float) -> dict[str, Any]:
         view, plan = self._supervisor.views.get(app), self._supervisor.plans[app]

@@ -26,10 +26,11 @@ from edge_daemon.keeper.judge import (
     judge,
     patience,
 )
-from edge_daemon.keeper.plans import HELD, RETURNED, ROLLED_BACK, Plan, plan, returnable
+from edge_daemon.keeper.plans import HELD, RETURNED, ROLLED_BACK, Plan, doomed, plan, returnable
 from edge_daemon.keeper.ports import Runtime, Seen
 from edge_daemon.keeper.records import JUDGE, OPERATOR, HoldRow, QuarantineRow, TrialRow
 from edge_daemon.keeper.supervise import Wanted
+from edge_daemon.keeper.upkeep import Withdrawn, words
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import IndexedApp
 
@@ -54,6 +55,7 @@ class Trials:
     def __init__(
         self, layout: Layout, journal: Journal, runtime: Runtime, *, boot: str, now: float, wall: Callable[[], int]
     ) -> None:
+        self.withdrawn: Withdrawn = {}
         self._layout = layout
         self._journal = journal
         self._records = journal.records
@@ -73,7 +75,10 @@ class Trials:
 
     def plan(self, app: str, entry: IndexedApp) -> Plan:
         """What to run of an app, after what is known of its revisions."""
-        held = self._records.hold(app)
+        held, withdrawn = self._records.hold(app), self.withdrawn.get(app, {})
+        if held is not None and held.release in withdrawn:
+            self.release(app, words(held.release, withdrawn[held.release]))
+            held = None
         row = self._records.trial(app)
         if (
             held is None
@@ -83,7 +88,7 @@ class Trials:
         ):
             self._return(app, entry["revision"], entry["release"], "the host went down twice while it was on trial")
         barred = self._records.quarantined(app, entry["revision"])
-        return plan(self._layout, app, entry, self._records.app(app), barred, held)
+        return plan(self._layout, app, entry, self._records.app(app), barred, held, withdrawn)
 
     def not_before(self, app: str, revision: str) -> float:
         """When a candidate that was there when the host went down may be started in this boot."""
@@ -213,6 +218,13 @@ class Trials:
     def _on_trial(self, wanted: Plan) -> bool:
         return wanted.revision is not None and wanted.revision != self._records.app(wanted.app).good_revision
 
+    def doomed(self, app: str, entry: IndexedApp, observed: tuple[Seen, ...]) -> tuple[Seen, ...]:
+        """Containers whose release was withdrawn."""
+        return doomed(self._layout, entry, self._records.app(app), observed, self.withdrawn.get(app, {}))
+
+    def _why_not_back(self, app: str) -> str:
+        return returnable(self._layout, self._records.app(app), self.withdrawn.get(app, {}))
+
     def _return(
         self,
         app: str,
@@ -223,7 +235,7 @@ class Trials:
         mates: Sequence[Plan] = (),
     ) -> list[str]:
         """Back to the last good, if there is one that can be started; else the failure is noted, once."""
-        if not (why_not := returnable(self._layout, self._records.app(app))):
+        if not (why_not := self._why_not_back(app)):
             counts, window = _counts(trial), int(trial.window_s) if trial is not None else 0
             with self._journal.db.transaction():
                 self._quarantine(QuarantineRow(app, revision, release, reason, JUDGE, self._wall(), *counts, window))
@@ -245,7 +257,7 @@ class Trials:
         """Those that move together with one that goes back, as far as they can."""
         gone = []
         for one in mates:
-            can = one.kind != HELD and not returnable(self._layout, self._records.app(one.app))
+            can = one.kind != HELD and not self._why_not_back(one.app)
             if can and one.sealed is not None and one.revision is not None:
                 release, window = one.sealed["release"], one.sealed["health_window_s"]
                 why = f"it moves together with {whom}: {reason}"
@@ -282,7 +294,7 @@ class Trials:
             raise ActError(
                 f"{row.good_release} is its last good, and nothing earlier is kept on this host", element=app
             )
-        if why := returnable(self._layout, row):
+        if why := self._why_not_back(app):
             raise ActError(why, element=app)
         release = wanted.sealed["release"]
         reason = "an operator on this host went back"

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edge_daemon.keeper.children import Children
 from edge_daemon.keeper.clock import backoff
-from edge_daemon.sealed import Index
 from fleet_protocol.wire.errors import inert
 
 DAY_S, HOUR_S = 86400.0, 3600.0
@@ -24,8 +23,15 @@ CHILD_S = 600.0
 ASKED_AT_MOST_EVERY_S = 60.0
 AGAIN_BASE_S, AGAIN_CAP_S = 60.0, 6 * 3600.0
 
-Withdrawn = dict[str, tuple[str, str]]
-"""App -> (release, the reason that its signers gave)."""
+Withdrawn = dict[str, dict[str, str]]
+"""App -> release -> the reason that its signers gave."""
+
+
+class Checked(NamedTuple):
+    """What a look for withdrawals found."""
+
+    stops: Withdrawn
+    unread: frozenset[str] = frozenset()  # apps of which nothing could be learnt
 
 
 class Commands(Protocol):
@@ -35,7 +41,7 @@ class Commands(Protocol):
         """The command that renews the certificate if it has grown old."""
 
     def check(self) -> list[str]:
-        """The command that fetches metadata and says `{"checked": {"stops": [...]}}`."""
+        """The command that fetches metadata and says `{"checked": {"stops": [...], "unread": [...]}}`."""
 
     def settle(self) -> list[str]:
         """The command that gives back the keeper's idle pages."""
@@ -62,7 +68,7 @@ class Upkeep:
         *,
         now: float,
         chance: Callable[[], float],
-        checked: Callable[[Withdrawn], None],
+        checked: Callable[[Checked], None],
     ) -> None:
         self._children = children
         self._chance = chance
@@ -117,24 +123,31 @@ class Upkeep:
             ended(1)
 
 
-def stops_in(lines: list[bytes]) -> Withdrawn | None:
+def stops_in(lines: list[bytes]) -> Checked | None:
     """The withdrawals of a check's last line; None if it is of another kind."""
     try:
-        told = json.loads(lines[-1])["checked"]["stops"]
-        return {str(s["app"]): (str(s["release"]), inert(str(s.get("reason", "")))[:200]) for s in told}
-    except (IndexError, KeyError, TypeError, ValueError):
+        told = json.loads(lines[-1])["checked"]
+        stops: Withdrawn = {}
+        for stop in told["stops"]:
+            stops.setdefault(str(stop["app"]), {})[str(stop["release"])] = inert(str(stop.get("reason", "")))[:200]
+        return Checked(stops, frozenset(str(app) for app in told["unread"]))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None
 
 
-def without(index: Index, withdrawn: Withdrawn) -> Index:
-    """The generation less the apps whose very release was withdrawn. Another release of the app is not touched."""
-    kept = {app: entry for app, entry in index["apps"].items() if withdrawn.get(app, ("", ""))[0] != entry["release"]}
-    return {**index, "apps": kept}
+def known_now(before: Withdrawn, checked: Checked) -> Withdrawn:
+    """What holds after a look: what it found, and what was known of apps of which it could learn nothing."""
+    return {app: known for app, known in before.items() if app in checked.unread} | checked.stops
+
+
+def words(release: str, reason: str) -> str:
+    """A withdrawal, for people."""
+    return f"{release} was withdrawn by its signers: {reason or 'no reason given'}"
 
 
 def read_withdrawn(text: str | None) -> Withdrawn:
     """As it was written by `write_withdrawn`."""
-    return {app: (release, reason) for app, (release, reason) in json.loads(text or "{}").items()}
+    return {str(app): dict(known) for app, known in json.loads(text or "{}").items()}
 
 
 def write_withdrawn(withdrawn: Withdrawn) -> str:

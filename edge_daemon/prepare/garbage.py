@@ -93,6 +93,15 @@ def known_apps(layout: Layout) -> set[str]:
     return set(_names(layout.revisions))
 
 
+def releases(layout: Layout) -> set[tuple[str, str]]:
+    """(app, release) of all that could be started on this host: what is sealed, and what the generations name."""
+    indices = [read_index(layout.generation(number)) for number in generations(layout)]
+    named = {(app, entry["release"]) for index in indices if index for app, entry in index["apps"].items()}
+    apps = known_apps(layout)
+    folders = [(app, layout.revision(app, name)) for app in apps for name in _names(layout.revisions / app)]
+    return named | {(app, sealed["release"]) for app, folder in folders if (sealed := read_revision(folder))}
+
+
 def read_index(path: Path) -> Index | None:
     """A generation's index; None if there is none that reads as one."""
     value = _read(path, INDEX_SCHEMA)

@@ -112,10 +112,13 @@ class Preparation:
         self._report.outcome("sealed", desired.generation, sha256)
 
     def check(self) -> None:
-        """Fetch what is newest, and say which accepted releases their own signers withdrew with `effect: stop`."""
+        """Fetch what is newest, and say which releases on this host their own signers withdrew with `effect: stop`."""
         self._open()
+        here = garbage.releases(self._layout)
         with self._helper(b"") as helper:
-            self._report.checked(helper.call("stops")["stops"])
+            told = helper.call("stops")
+        stops = [stop for stop in told["stops"] if (stop["app"], stop["release"]) in here]
+        self._report.checked(stops, [str(app) for app in told["unread"]])
 
     def _open(self) -> None:
         """Directories, with the permissions that the split of powers stands on."""

@@ -26,9 +26,9 @@ class Report:
         """`sealed` or `current`; the hash is that of the document's payload, as in the index."""
         self._line({kind: {"generation": generation, "sha256": sha256}})
 
-    def checked(self, stops: list[dict[str, str]]) -> None:
-        """The last line of a look for withdrawals."""
-        self._line({"checked": {"stops": stops}})
+    def checked(self, stops: list[dict[str, str]], unread: list[str]) -> None:
+        """The last line of a look for withdrawals; `unread` are apps of which nothing could be learnt."""
+        self._line({"checked": {"stops": stops, "unread": unread}})
 
     def refused(self, error: RoadsteadError) -> None:
         """The last line when nothing was accepted."""

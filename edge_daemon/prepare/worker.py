@@ -174,7 +174,9 @@ class _Worker:
 
     def _stops(self, _: dict[str, Any]) -> dict[str, Any]:
         self._verifier.update_time(self._server.time_statement)
-        return {"stops": [{"app": s.app, "release": s.release, "reason": s.reason} for s in self._verifier.stops()]}
+        found = self._verifier.stops()
+        stops = [{"app": s.app, "release": s.release, "reason": s.reason} for s in found.releases]
+        return {"stops": stops, "unread": list(found.unread)}
 
     def _judged(self) -> Accepted:
         if self._accepted is None:

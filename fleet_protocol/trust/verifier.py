@@ -79,11 +79,19 @@ class Current:
 
 @dataclass(frozen=True)
 class Stop:
-    """An accepted app whose release was withdrawn with `effect: stop`: it must not keep running."""
+    """A release that was withdrawn with `effect: stop`: it must not run, whether it is desired or not."""
 
     app: str
     release: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Stops:
+    """What a look for withdrawals found."""
+
+    releases: tuple[Stop, ...] = ()
+    unread: tuple[str, ...] = ()  # apps whose role could not be read: what was known of them before still holds
 
 
 class Verifier:
@@ -140,23 +148,27 @@ class Verifier:
         """Step 5. Durable when it returns; may be repeated."""
         self._store.sealed(accepted.generation, accepted.sha256, {a.sha256 for a in accepted.apps})
 
-    def stops(self) -> tuple[Stop, ...]:
-        """Accepted apps whose release was withdrawn with `effect: stop`, by their own signers.
+    def stops(self) -> Stops:
+        """Every release of the accepted apps that their own signers withdrew with `effect: stop`.
 
-        A withdrawal holds also when the role that carries it has expired since. An app whose role cannot be read is
-        passed over: expiry and errors never stop what runs.
+        Not only the accepted ones: a host may run another, its last good or one that is held there. A withdrawal holds
+        also when the role that carries it has expired since. An app whose role cannot be read is named as such: expiry
+        and errors neither stop what runs nor start what was stopped.
         """
         if not self._client.fresh:
             self._client.refresh()
         out: list[Stop] = []
-        for app, (version, _) in self._store.accepted_apps().items():
+        unread: list[str] = []
+        for app in self._store.accepted_apps():
             try:
                 role = self._client.app_role_of_any_age(app)
             except (TrustError, NotThereError):
-                continue
-            withdrawals = role.extra.withdrawals if role else ()
-            out += [Stop(app, version, w.reason) for w in withdrawals if w.version == version and w.effect == "stop"]
-        return tuple(out)
+                role = None
+            if role is None:
+                unread.append(app)
+            else:
+                out += [Stop(app, w.version, w.reason) for w in role.extra.withdrawals if w.effect == "stop"]
+        return Stops(tuple(out), tuple(unread))
 
     def _compare(self, desired: DesiredState, sha256: str, floor: AcceptedState | None) -> Current | None:
         if desired.device_id != self._device_id:

@@ -71,7 +71,7 @@ def test_threat_16_a_withdrawal_stops_what_was_accepted_and_is_never_accepted_ag
     gone = Withdrawal(version="6.6.6", effect="stop", reason="signed by a thief")
     world.published(withdraw(world.opened(), gone, [signer], NOW))
     device.boot()
-    assert device.verifier.stops() == (Stop("cam", "6.6.6", "signed by a thief"),)
+    assert device.verifier.stops().releases == (Stop("cam", "6.6.6", "signed by a thief"),)
     with pytest.raises(WithdrawnError, match=r"cam 6\.6\.6 was withdrawn: signed by a thief"):
         device.verify(world.desired(("cam", "6.6.6", target), generation=2))
 

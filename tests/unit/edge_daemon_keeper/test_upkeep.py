@@ -7,10 +7,19 @@ from typing import Any, cast
 import pytest
 
 from edge_daemon.keeper.children import Children
-from edge_daemon.keeper.upkeep import DAY_S, Upkeep, Withdrawn, read_withdrawn, stops_in, without, write_withdrawn
-from edge_daemon.sealed import INDEX_SCHEMA, Index
+from edge_daemon.keeper.upkeep import (
+    DAY_S,
+    Checked,
+    Upkeep,
+    Withdrawn,
+    known_now,
+    read_withdrawn,
+    stops_in,
+    write_withdrawn,
+)
 
-STOP = b'{"checked": {"stops": [{"app": "shop", "release": "1.0.0", "reason": "leaks"}]}}'
+NOTHING = b'{"checked": {"stops": [], "unread": []}}'
+STOP = b'{"checked": {"stops": [{"app": "shop", "release": "1.0.0", "reason": "leaks"}], "unread": ["blog"]}}'
 
 
 class Commands:
@@ -48,7 +57,7 @@ def children() -> HeldChildren:
     return HeldChildren()
 
 
-def make(children: HeldChildren, heard: list[Withdrawn], chance: float = 0.5) -> Upkeep:
+def make(children: HeldChildren, heard: list[Checked], chance: float = 0.5) -> Upkeep:
     return Upkeep(Commands(), cast("Children", children), now=0.0, chance=lambda: chance, checked=heard.append)
 
 
@@ -58,7 +67,7 @@ def test_both_duties_come_once_a_day_and_not_at_once(children: HeldChildren) -> 
     while now < 3 * DAY_S:
         now = max(now + 1.0, upkeep.step(now))
         for name in list(children.ends):
-            children.end(name, 0, b'{"checked": {"stops": []}}')
+            children.end(name, 0, NOTHING)
     days = {name: [at for started, at in children.started if started == name] for name in ("renew", "check")}
     assert all(len(times) == 3 for times in days.values()), days
     assert min(at for _, at in children.started) > 0
@@ -102,7 +111,7 @@ def test_the_server_may_ask_for_a_look_once_a_minute(children: HeldChildren) -> 
         upkeep.asked(b'{"request": "check"}', 1000.0 + second)
         upkeep.step(1000.0 + second)
         if "check" in children.ends:
-            children.end("check", 0, b'{"checked": {"stops": []}}')
+            children.end("check", 0, NOTHING)
     assert [at for name, at in children.started if name == "check"] == [1000.0, 1060.0, 1120.0, 1180.0, 1240.0]
 
 
@@ -115,16 +124,16 @@ def test_nothing_else_can_be_asked_for(children: HeldChildren, payload: bytes) -
 
 
 def test_a_withdrawal_is_told(children: HeldChildren) -> None:
-    heard: list[Withdrawn] = []
+    heard: list[Checked] = []
     upkeep = make(children, heard)
     upkeep.asked(b'{"request":"check"}', 1.0)
     upkeep.step(1.0)
     children.end("check", 0, STOP)
-    assert heard == [{"shop": ("1.0.0", "leaks")}]
+    assert heard == [Checked({"shop": {"1.0.0": "leaks"}}, frozenset({"blog"}))]
 
 
 def test_a_check_that_failed_tells_nothing(children: HeldChildren) -> None:
-    heard: list[Withdrawn] = []
+    heard: list[Checked] = []
     upkeep = make(children, heard)
     upkeep.asked(b'{"request":"check"}', 1.0)
     upkeep.step(1.0)
@@ -137,20 +146,23 @@ def test_a_line_of_another_kind_is_no_withdrawal(line: bytes) -> None:
     assert stops_in([line] if line else []) is None
 
 
-def test_only_the_very_release_is_taken_out_of_the_generation() -> None:
-    index: Index = {
-        "schema": INDEX_SCHEMA, "generation": 3, "sha256": "a" * 64, "settings": {},
-        "apps": {
-            name: {"revision": "b" * 64, "seal": "c" * 64, "release": release}
-            for name, release in (("shop", "1.0.0"), ("blog", "1.0.0"))
-        },
-    }  # fmt: skip
-    assert sorted(without(index, {"shop": ("1.0.0", "")})["apps"]) == ["blog"]
-    assert sorted(without(index, {"shop": ("0.9.0", "")})["apps"]) == ["blog", "shop"]
-    assert sorted(index["apps"]) == ["blog", "shop"]
+BEFORE: Withdrawn = {"shop": {"1.0.0": "leaks"}}
+
+
+@pytest.mark.parametrize(
+    ("checked", "then"),
+    [
+        pytest.param(Checked({}), {}, id="what its signers took back themselves holds no more"),
+        pytest.param(Checked({}, frozenset({"shop"})), BEFORE, id="what could not be read holds as it did"),
+        pytest.param(Checked({"shop": {"1.1.0": ""}}), {"shop": {"1.1.0": ""}}, id="what was read replaces it"),
+        pytest.param(Checked({"blog": {"2": ""}}, frozenset({"shop"})), {**BEFORE, "blog": {"2": ""}}, id="both"),
+    ],
+)
+def test_what_holds_after_a_look(checked: Checked, then: Withdrawn) -> None:
+    assert known_now(BEFORE, checked) == then
 
 
 def test_withdrawals_survive_in_the_database() -> None:
-    withdrawn: Withdrawn = {"shop": ("1.0.0", "leaks")}
+    withdrawn: Withdrawn = {"shop": {"1.0.0": "leaks", "0.9.0": ""}}
     assert read_withdrawn(write_withdrawn(withdrawn)) == withdrawn
     assert read_withdrawn(None) == {}

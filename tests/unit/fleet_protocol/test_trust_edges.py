@@ -23,6 +23,7 @@ from fleet_protocol.trust.repository import Repository
 from fleet_protocol.trust.store import TrustStore
 from fleet_protocol.trust.tuf_client import TufClient
 from fleet_protocol.trust.tuf_keys import TufSigner
+from fleet_protocol.trust.verifier import Stops
 from fleet_protocol.wire.errors import DocumentInvalidError, TrustError, UnreachableError
 from fleet_release.trust.release_role import add_release
 from fleet_release.trust.server import fetcher
@@ -203,7 +204,7 @@ def test_an_app_whose_role_cannot_be_read_hides_no_stop_and_stops_nothing(tmp_pa
     world.trust.replace_release_keys("cam", NOW, (new_key(world.folder, "fresh").public,))
     world.trust.upload(world)
     device.boot()
-    assert device.verifier.stops() == ()
+    assert device.verifier.stops() == Stops(unread=("cam",))
     device.close()
 
 

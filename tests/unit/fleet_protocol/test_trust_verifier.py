@@ -199,7 +199,7 @@ def test_a_withdrawn_release_is_refused_with_its_reason(ready: Ready) -> None:
     world.published(withdraw(world.opened(), gone, [signer], NOW))
     said = refusal(device, world.desired(("cam", "1.9.0", target), generation=6))
     assert said.sentence() == "While verifying, verifier failed for cam 1.9.0: cam 1.9.0 was withdrawn: leaks frames"
-    assert device.verifier.stops() == ()
+    assert device.verifier.stops().releases == ()
 
 
 def test_a_withdrawal_that_stops_is_shown_for_what_is_accepted(ready: Ready) -> None:
@@ -208,7 +208,7 @@ def test_a_withdrawal_that_stops_is_shown_for_what_is_accepted(ready: Ready) -> 
     gone = Withdrawal(version="1.9.0", effect="stop", reason="stolen key")
     world.published(withdraw(world.opened(), gone, [signer], NOW))
     device.boot()
-    assert device.verifier.stops() == (Stop("cam", "1.9.0", "stolen key"),)
+    assert device.verifier.stops().releases == (Stop("cam", "1.9.0", "stolen key"),)
 
 
 def test_a_withdrawal_that_stops_holds_also_when_its_role_has_expired(ready: Ready) -> None:
@@ -219,7 +219,7 @@ def test_a_withdrawal_that_stops_holds_also_when_its_role_has_expired(ready: Rea
         clock.move(days=40)
     world.repository.refresh_timestamp(world.time.now)
     device.boot()
-    assert device.verifier.stops() == (Stop("cam", "1.9.0", ""),)
+    assert device.verifier.stops().releases == (Stop("cam", "1.9.0", ""),)
 
 
 POLICY: dict[str, tuple[Value, str]] = {
