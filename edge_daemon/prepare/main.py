@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _ended)
         keep = garbage.parse_keep(args.keep)
         layout = Layout(args.state_dir.absolute(), args.run_dir.absolute())
-        with _locked(layout):
+        with _locked(layout, wait=args.check):
             _join(args.cgroup)
             preparation = Preparation(layout, report, keep, args.cgroup_parent)
             preparation.check() if args.check else preparation.run(_document(args.document))
@@ -288,12 +288,13 @@ def _join(cgroups: list[Path]) -> None:
 
 
 @contextmanager
-def _locked(layout: Layout) -> Iterator[None]:
+def _locked(layout: Layout, *, wait: bool) -> Iterator[None]:
+    """One at a time. A look for withdrawals waits, and is ended by whoever started it; a document comes later."""
     layout.state.mkdir(mode=0o711, parents=True, exist_ok=True)
     handle = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise PrepareError("another prepare is at work on this state directory", retry=True) from error
         yield
