@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from pathlib import Path
 
 PLATFORM = {"x86_64": "linux/amd64", "aarch64": "linux/arm64", "armv7l": "linux/arm/v7"}[platform.machine()]
@@ -38,3 +39,9 @@ def build_images(folder: Path, *, motto: str = "") -> None:
             "WorkingDir": "/",
         }
         build_layout(folder / "images" / name, {PLATFORM: files}, config)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m demo.images FOLDER   makes FOLDER/images/web and FOLDER/images/visitor")
+    build_images(Path(sys.argv[1]))
