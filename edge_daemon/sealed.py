@@ -88,6 +88,22 @@ class ProbeValues(TypedDict):
     healthy_for_s: int
 
 
+class HookValues(TypedDict):
+    """As in fleet_protocol.documents.hooks; `expires_s` of a veto alone."""
+
+    exec_args: list[str]
+    timeout_s: int
+    expires_s: NotRequired[int]
+
+
+class SealedHooks(TypedDict):
+    """Of one service: those that it has."""
+
+    veto: NotRequired[HookValues]
+    pre_stop: NotRequired[HookValues]
+    post_start: NotRequired[HookValues]
+
+
 class SealedService(TypedDict):
     """One container, everything the keeper needs beside config.json."""
 
@@ -105,6 +121,7 @@ class SealedService(TypedDict):
     stop_grace_s: int
     limits: LimitValues
     probe: NotRequired[ProbeValues]
+    hooks: NotRequired[SealedHooks]
     runtime_sha256: NotRequired[str]  # of config.json without what the keeper can change while the container runs
 
 

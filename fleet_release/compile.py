@@ -123,6 +123,8 @@ def _fields(
         fields["maximum"] = maximum_limits(app, service.name, fields["limits"], place, findings)
     if service.name in app.probes:
         fields["probe"] = app.probes[service.name].values()
+    if service.name in app.hooks:
+        fields["hooks"] = {**fields.get("hooks", {}), **app.hooks[service.name].values()}
     if "restart" not in fields:
         policy = "on-failure" if runs_once else "always"
         fields["restart"] = {"policy": policy}
@@ -204,7 +206,7 @@ def _images(app: AppFile, tree: Node, service: ComposeService, findings: Finding
 def _check_names(app: AppFile, tree: Node, project: ComposeProject, findings: Findings) -> None:
     """Every service that app.yaml speaks of exists, each by the place where it is spoken of."""
     spoken: list[tuple[str, tuple[str | int, ...], bool]] = []
-    for section in ("limits", "maximum", "probes"):
+    for section in ("limits", "maximum", "probes", "hooks"):
         spoken += [(name, (section, name), True) for name in getattr(app, section)]
     spoken += [(name, ("arch", arch, name), True) for arch, overrides in app.arch.items() for name in overrides]
     spoken += [(grant.service, ("grants", i, "service"), False) for i, grant in enumerate(app.grants)]
@@ -253,9 +255,12 @@ def _validate(service: ComposeService, fields: dict[str, Any], app: AppFile, tre
 def _place(service: ComposeService, loc: tuple[int | str, ...], app: AppFile, tree: Node) -> Mark:
     sections: dict[str, tuple[str, Mapping[str, Any]]] = {
         "probe": ("probes", app.probes),
+        "hooks": ("hooks", app.hooks),
         "maximum": ("maximum", app.maximum),
         "limits": ("limits", app.limits),
     }
+    if not loc and (own := app.hooks.get(service.name)) is not None and own.pre_stop is not None:
+        return locate(tree, ("hooks", service.name, "preStop"), key=True)
     section = sections.get(str(loc[0])) if loc else None
     if section and service.name in section[1] and loc not in service.marks:
         return locate(tree, (section[0], service.name), key=True)

@@ -17,7 +17,7 @@ from keeper_support import KeeperProcess
 from runtime_support import LIMITS, MIB, World, wait_for, world
 
 from edge_daemon.layout import Layout
-from edge_daemon.sealed import INDEX_SCHEMA, IndexedApp
+from edge_daemon.sealed import INDEX_SCHEMA, IndexedApp, SealedHooks
 
 SLEEPS = ["/bin/sleep", "1000"]
 CRASHES = ["/bin/sh", "-c", "exit 7"]
@@ -37,16 +37,29 @@ class TrialHost:
         words += ["--cgroup-parent", made.cgroup_parent, "--runtime", made.runtime.chosen.path]
         self.keeper = KeeperProcess(made.layout, [sys.executable, "-m", "edge_daemon.keeper", *words])
 
-    def revision(self, app: str, release: str, args: list[str], *, window_s: int = 2, number: int = 3) -> IndexedApp:
-        """Seal a release whose one service `web` runs `args`."""
+    def revision(
+        self,
+        app: str,
+        release: str,
+        args: list[str],
+        *,
+        window_s: int = 2,
+        number: int = 3,
+        hooks: SealedHooks | None = None,
+        grace_s: int = 1,
+    ) -> IndexedApp:
+        """Seal a release whose one service `web` runs `args`; its volume `data` is at /data."""
         service, config = self.world.service(
             app,
             "web",
             args,
             address=f"10.88.{number}.2",
+            volumes=[{"name": "data", "target": "/data", "read_only": False}],
             limits=LIMITS | {"memory_bytes": 32 * MIB},
         )
-        service["restart_policy"] = "always"
+        service["restart_policy"], service["stop_grace_s"] = "always", grace_s
+        if hooks is not None:
+            service["hooks"] = hooks
         spec = self.world.seal(app, [service], {"web": config}, f"10.88.{number}.0/24")["web"]
         revision = spec.revision["revision"]
         path = self.layout.revision(app, revision) / "revision.json"

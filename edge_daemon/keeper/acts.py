@@ -14,6 +14,7 @@ from edge_daemon.keeper.children import Children
 from edge_daemon.keeper.clock import TICKS_PER_SECOND, boottime
 from edge_daemon.keeper.errands import failure, ignore
 from edge_daemon.keeper.failing import Failing
+from edge_daemon.keeper.hooks import Answer, Hooks
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.machine import Machine
 from edge_daemon.keeper.plans import Plan
@@ -38,6 +39,9 @@ from edge_daemon.keeper.tuner import Tuner
 from fleet_protocol.wire.errors import RoadsteadError
 
 CHILD_SECONDS = 60.0
+POST_START_SECONDS = 60.0
+POST_START = "E0711"
+"""Of `edge_daemon.keeper.runtime.errors.PostStartError`: the release's own word, and no trouble of the host."""
 FAILED_REMOVE_S = 5.0
 
 Key = tuple[str, str]
@@ -54,6 +58,7 @@ class Acts:
         trials: Trials,
         tuner: Tuner,
         failing: Failing,
+        hooks: Hooks,
         *,
         boot: str,
         chance: Callable[[], float],
@@ -67,6 +72,7 @@ class Acts:
         self._trials = trials
         self._tuner = tuner
         self._failing = failing
+        self._hooks = hooks
         self._boot = boot
         self._chance = chance
         self._look = look
@@ -134,11 +140,11 @@ class Acts:
                 if plan.revision is not None:
                     self._trials.starting(plan, now)
                     self._spawn(key, "retune", self._machine.retune(app, service, plan.revision, plan.seal), plan, now)
-            case Stop(_, signal, grace):
-                self._ask_to_end(key, signal, now + grace, now)
-            case Restart(_, signal, grace, why):
+            case Stop(_, signal, grace, pre_stop):
+                self._ask_to_end(seen[service], signal, pre_stop, now + grace, now)
+            case Restart(_, signal, grace, why, pre_stop):
                 self._failing.restart(seen[service], why)
-                self._ask_to_end(key, signal, now + grace, now)
+                self._ask_to_end(seen[service], signal, pre_stop, now + grace, now)
             case Kill() | Clear():
                 self._journal.stopped(seen[service], killed=isinstance(action, Kill))
                 self._spawn(key, "remove", self._machine.remove(app, service), plan, now)
@@ -146,9 +152,25 @@ class Acts:
                 self._settle(key, wanted, seen[service], now)
                 self._spawn(key, "remove", self._machine.remove(app, service), plan, now)
 
-    def _ask_to_end(self, key: Key, signal: str, until: float, now: float) -> None:
+    def _ask_to_end(self, seen: Seen, signal: str, pre_stop_s: float, until: float, now: float) -> None:
+        key = (seen.app, seen.service)
         self._stopping[key] = until
         self._look()
+        if pre_stop_s:
+            self._hooks.run(
+                seen, "pre-stop", pre_stop_s, now, lambda answer: self._pre_stopped(seen, signal, until, answer)
+            )
+        else:
+            self._signal(key, signal, now)
+
+    def _pre_stopped(self, seen: Seen, signal: str, until: float, answer: Answer) -> None:
+        key = (seen.app, seen.service)
+        if answer.why:
+            self._hooks.failed(seen, "preStop", answer, "it is stopped all the same")
+        if self._stopping.get(key) == until:  # else its end has come already
+            self._signal(key, signal, boottime())
+
+    def _signal(self, key: Key, signal: str, now: float) -> None:
         try:
             self._machine.runtime.signal(*key, signal)
         except RoadsteadError as error:
@@ -178,7 +200,7 @@ class Acts:
             self._finished(key, verb, revision, failure(last, status))
 
         try:
-            self._children.spawn(command, heard, ended, now=now, deadline=CHILD_SECONDS)
+            self._children.spawn(command, heard, ended, now=now, deadline=CHILD_SECONDS + POST_START_SECONDS)
         except OSError as error:
             self._finished(key, verb, revision, {"sentence": f"{command[0]}: {error.strerror}", "retry": True})
             return
@@ -210,7 +232,7 @@ class Acts:
             Past(failures=count - 1), retry=failure.get("retry") is not False, now=now, chance=self._chance()
         )
         self._due[key] = (revision, past.due)
-        if failure.get("retry") is False:
+        if failure.get("retry") is False or failure.get("code") == POST_START:
             self._stuck[key] = (revision, str(failure.get("reason") or sentence))
         if count & (count - 1) == 0:  # the first, second, fourth ...: not one event for every try
             words = "" if count == 1 else f" ({count} times)"

@@ -65,7 +65,7 @@ class Answers:
             raise AskError("a hold wants its length in whole seconds", element=wanted.app)
         elif seconds:
             done = trials.hold(wanted, seconds, boottime())
-        else:
+        elif not (done := self._supervisor.vetoes.overrule(wanted.app)):
             done = trials.release(wanted.app, "ended by an operator on this host")
         self._supervisor.replan(wanted.app)
         return done

@@ -25,6 +25,11 @@ def wall() -> int:
     return max(0, int(time.time()))
 
 
+def at(wall: int) -> str:
+    """A moment for people."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(wall))
+
+
 def chance() -> float:
     """In [0, 1). Not from `random`, which would stay in memory for this alone."""
     return int.from_bytes(os.urandom(6), "big") / (1 << 48)

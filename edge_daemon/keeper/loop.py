@@ -14,6 +14,7 @@ from edge_daemon.keeper.clock import NEVER, boottime, wall
 from edge_daemon.keeper.ends import Ends
 from edge_daemon.keeper.errands import whole
 from edge_daemon.keeper.failing import Failing
+from edge_daemon.keeper.hooks import Hooks
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.judge import Hold
 from edge_daemon.keeper.machine import Machine
@@ -26,6 +27,7 @@ from edge_daemon.keeper.supervise import Past, Unit, Wait, Wanted, supervise
 from edge_daemon.keeper.trials import Standing, Trials
 from edge_daemon.keeper.tuner import Tuner
 from edge_daemon.keeper.upkeep import Withdrawn
+from edge_daemon.keeper.vetoes import Vetoes
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Index, IndexedApp
 
@@ -61,7 +63,8 @@ class Supervisor:
         chance: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
-        self.plans: dict[str, Plan] = {}
+        self.plans: dict[str, Plan] = {}  # what is followed: what was chosen, but for what apps veto
+        self._chosen: dict[str, Plan] = {}
         self.views: dict[str, View] = {}
         self._layout = layout
         self._machine = machine
@@ -76,8 +79,10 @@ class Supervisor:
         self._ends = Ends(machine.runtime, reactor, self._look_at_time)
         self._probes = Probes(machine, reactor, children, changed=self.look)
         self._failing = Failing(journal)
+        hooks = Hooks(machine, children, journal)
+        self.vetoes = Vetoes(layout, journal, hooks, boot=boot, wall=wall, look=self.look)
         self._acts = Acts(
-            machine, journal, children, self.trials, self._tuner, self._failing,
+            machine, journal, children, self.trials, self._tuner, self._failing, hooks,
             boot=boot, chance=chance, look=self.look,
         )  # fmt: skip
         self._leaving: dict[tuple[str, str], dict[str, Unit]] = {}
@@ -91,16 +96,16 @@ class Supervisor:
         self._entries = dict(index["apps"])
         plans = {app: self.trials.plan(app, entry) for app, entry in self._entries.items()}
         for app, new in plans.items():
-            old = self.plans.get(app)
+            old = self._chosen.get(app)
             if new.why and (new.kind == UNREADABLE if old is None else old.why != new.why):
                 self._journal.say("app.deviates", f"{app}: {new.why}", severity="error", app=app)
-        self.plans = plans
+        self._chosen, self.plans = plans, dict(plans)
         self.look()
 
     def replan(self, app: str) -> None:
         """What shall run of one app has changed on this host."""
         if app in self._entries:
-            self.plans[app] = self.trials.plan(app, self._entries[app])
+            self._chosen[app] = self.plans[app] = self.trials.plan(app, self._entries[app])
         self.look()
 
     def look(self) -> None:
@@ -114,6 +119,7 @@ class Supervisor:
         """What the garbage collector must leave: what runs, what shall run, what the app would go back to."""
         kept = {(app, one.revision) for app, view in self.views.items() for one in view.seen.values()}
         kept |= {(app, p.revision) for app, p in self.plans.items() if p.revision is not None}
+        kept |= self.vetoes.held()
         kept |= {(app, entry["revision"]) for app, entry in self._entries.items()}  # a quarantine may be lifted
         return kept | self._journal.records.good()
 
@@ -133,7 +139,7 @@ class Supervisor:
             by_app.setdefault(one.app, []).append(one)
         self._ends.watch(observed, self._acts.busy)
         self.views = {app: view for app, view in self.views.items() if app in self.plans or app in by_app}
-        again = min(now + LOOK_EVERY_S, self.trials.next_expiry())
+        again = min(now + LOOK_EVERY_S, self.trials.next_expiry(), self.vetoes.next_due())
         for app in sorted({*self.plans, *by_app, *self._journal.records.known()}):
             again = min(again, self._app(app, tuple(by_app.get(app, [])), now))
         self._look_at.append(again)
@@ -141,6 +147,8 @@ class Supervisor:
         return min(*self._look_at, self._probes.step(now))
 
     def _app(self, app: str, observed: tuple[Seen, ...], now: float) -> float:
+        if app in self._chosen:
+            self.plans[app] = self._gate(self._chosen[app], observed, now)
         wanted_plan = self.plans.get(app) or Plan(app, "", None, "", None, (), "is not wanted any more")
         if app in self.plans and wanted_plan.revision is None and wanted_plan.kind != WITHDRAWN:
             # Its revision cannot be read, nor its last good: what runs, runs on, but for what its signers withdrew.
@@ -182,6 +190,15 @@ class Supervisor:
             )
         return again
 
+    def _gate(self, chosen: Plan, observed: tuple[Seen, ...], now: float) -> Plan:
+        """The chosen plan, unless its app does not let itself be stopped for it now."""
+        foreign = {one.service for one in observed if one.pid is not None and one.revision != chosen.revision}
+        stops = bool(foreign - self._tuner.tunable(chosen, observed))
+        if chosen.app in self.trials.withdrawn and self.trials.doomed(chosen.app, self._entries[chosen.app], observed):
+            self.vetoes.forget(chosen.app)  # what its signers withdrew does not run on, whatever it says
+            return chosen
+        return self.vetoes.gate(chosen, observed, now, stops=stops)
+
     def _wanted(self, app: str, wanted: Plan, observed: tuple[Seen, ...], now: float) -> Wanted:
         leaving: dict[str, Unit] = {}
         for one in observed:
@@ -216,6 +233,7 @@ class Supervisor:
         self._tuner.forget(app)
         self._probes.forget(app)
         self._failing.forget(app)
+        self.vetoes.forget(app)
         self._acts.forget(app)
         if app in self._journal.records.known():
             self._journal.removed(app)

@@ -35,6 +35,9 @@ class Machine(Protocol):
     def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
         """The command that runs a probe's command in its container and says `{"probe": {...}}`."""
 
+    def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
+        """The command that runs a hook (`veto`, `pre-stop`) in its container and says `{"hook": {...}}`."""
+
     def prune(self, apps: set[str]) -> list[str]:
         """The command that takes down what belongs to no app of `apps`."""
 
@@ -80,6 +83,10 @@ class HostMachine:
     def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
         """Through the starter."""
         return self._host.starter_command("probe", app, service, revision, seal)
+
+    def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
+        """Through the starter."""
+        return self._host.starter_command("hook", app, service, revision, name)
 
     def prune(self, apps: set[str]) -> list[str]:
         """Through the starter."""

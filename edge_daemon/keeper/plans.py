@@ -22,6 +22,8 @@ from edge_daemon.sealed import IndexedApp, Revision
 
 UNREADABLE, RETURNED, ROLLED_BACK, HELD = "unreadable", "returned", "rolled back", "held"
 WITHDRAWN = "withdrawn"
+ASKING, VETOED = "asking", "vetoed"
+"""What runs is wanted on, for its app is being asked before an update, or has said no."""
 
 
 class Plan(NamedTuple):

@@ -23,6 +23,7 @@ class Seen(NamedTuple):
     exit_code: int | None  # None while running, or when nobody could tell (conmon was killed)
     ended_at: float | None
     oom_killed: bool  # with a pid: the kernel killed a part of it and left the rest running, as cgroup v1 does
+    seal: str = ""  # of the revision, as recorded when it was created
 
 
 class Usage(NamedTuple):

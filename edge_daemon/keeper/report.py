@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge_daemon.keeper.loop import View
-from edge_daemon.keeper.plans import RETURNED, ROLLED_BACK, UNREADABLE, WITHDRAWN
+from edge_daemon.keeper.plans import ASKING, RETURNED, ROLLED_BACK, UNREADABLE, VETOED, WITHDRAWN
 from edge_daemon.keeper.ports import EnforcedLimits, Usage
 from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.records import AppRow, ServiceRow
@@ -48,6 +48,10 @@ def app_state(view: View, row: AppRow, states: dict[str, str]) -> tuple[str, str
         return ("degraded" if state in ("ok", "updating") else state), view.plan.why
     if standing.state == "failed":
         return "failed", f"{standing.reason}; nothing to go back to"
+    if view.plan.kind == ASKING:
+        return ("updating", view.plan.why) if state == "ok" else (state, why)
+    if view.plan.kind == VETOED:
+        return ("held", view.plan.why) if state in ("ok", "updating") else (state, f"{why}; {view.plan.why}")
     if standing.state == "held":
         words = f"{view.plan.why} {standing.reason}"
         return ("held", words) if state in ("ok", "updating") else (state, f"{why}; {words}")

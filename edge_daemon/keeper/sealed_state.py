@@ -91,6 +91,7 @@ def units_of(revision: Revision) -> tuple[Unit, ...]:
             max_restarts=service.get("restart_max"),
             stop_signal=service["stop_signal"],
             grace_s=float(service["stop_grace_s"]),
+            pre_stop_s=float(service.get("hooks", {}).get("pre_stop", {}).get("timeout_s", 0)),
         )
         for service in (services[name] for name in revision["start_order"])
     )

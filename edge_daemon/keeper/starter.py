@@ -29,7 +29,7 @@ from fleet_protocol.wire.bounds import NAME_PATTERN, SHA256_PATTERN, matches
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 
 OPTIONS = ("--state-dir", "--run-dir", "--cgroup-parent", "--runtime")
-WORDS = {"start": 5, "retune": 4, "remove": 2, "probe": 4, "settle": 1}
+WORDS = {"start": 5, "retune": 4, "remove": 2, "probe": 4, "hook": 4, "settle": 1}
 
 
 class UsageError(RuntimeFailedError):
@@ -76,6 +76,11 @@ def _run(arguments: list[str]) -> dict[str, object]:
 
         host = lifecycle.Host(layout, runtime.cgroup_parent, runtime.chosen, runtime.hierarchies)
         return {"probe": asking.ask(host, *words)._asdict()}
+    if verb == "hook":
+        from edge_daemon.keeper.runtime import asking, lifecycle
+
+        host = lifecycle.Host(layout, runtime.cgroup_parent, runtime.chosen, runtime.hierarchies)
+        return {"hook": asking.hook(host, *words)._asdict()}
     app, service, revision, seal, *log_bytes = words
     checked = sealcheck.check(layout, app, service, revision, seal)
     if verb == "retune":
@@ -100,8 +105,11 @@ def parse(arguments: list[str]) -> tuple[str, dict[str, str], list[str]]:
         raise UsageError(f"{missing[0]} is missing")
     if verb in WORDS and len(words) != WORDS[verb]:
         raise UsageError(f"{verb} takes {WORDS[verb]} words, got {len(words)}")
+    names, hashes, numbers = list[str](), list[str](), list[str]()
     if verb == "settle":
-        names, hashes, numbers = [], [], words
+        numbers = words
+    elif verb == "hook":
+        names, hashes = [*words[:2], words[3]], words[2:3]
     else:
         names, hashes, numbers = (words, [], []) if verb == "prune" else (words[:2], words[2:4], words[4:])
     bad = [w for w in names if not matches(NAME_PATTERN, w)]

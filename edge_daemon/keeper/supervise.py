@@ -4,7 +4,8 @@ Rules:
 * Only what differs is touched: a container of the wanted revision that runs is left alone, and one that limits alone
   tell apart from it is given those limits while it runs.
 * An app's services move together: nothing of the wanted revision starts while anything of another is still there.
-* Stopping goes against the order of dependencies, with grace, then by force; starting goes along it.
+* Stopping goes against the order of dependencies, with grace (and a preStop hook within it), then by force; starting
+  goes along it.
 * A container that ended is written down and cleared away before another takes its place.
 * One whose probe said often enough that it is not well is asked to end, with grace; its end is a failure like others.
   Where its policy is never to start it again it is left alone: ending it would mend nothing.
@@ -35,6 +36,7 @@ class Unit(NamedTuple):
     max_restarts: int | None = None
     stop_signal: str = "SIGTERM"
     grace_s: float = 10.0
+    pre_stop_s: float = 0.0  # how long its preStop hook may take of the grace; 0: it has none
 
 
 class Past(NamedTuple):
@@ -76,11 +78,12 @@ class Retune(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Ask it to end."""
+    """Ask it to end: its preStop hook first, if it has one, then the signal."""
 
     service: str
     signal: str
     grace_s: float
+    pre_stop_s: float = 0.0
 
 
 class Restart(NamedTuple):
@@ -90,6 +93,7 @@ class Restart(NamedTuple):
     signal: str
     grace_s: float
     why: str
+    pre_stop_s: float = 0.0
 
 
 class Kill(NamedTuple):
@@ -169,7 +173,7 @@ def _leave(seen: dict[str, Seen], foreign: set[str], wanted: Wanted, now: float)
             out.append(Wait(name, None, "what depends on it stops first"))
         else:
             unit = wanted.leaving.get(name, Unit(name))
-            out.append(Stop(name, unit.stop_signal, unit.grace_s))
+            out.append(Stop(name, unit.stop_signal, unit.grace_s, unit.pre_stop_s))
     return out
 
 
@@ -198,7 +202,7 @@ def _mend(unit: Unit, one: Seen, wanted: Wanted, now: float) -> Action | None:
     if why is None or unit.policy == "no":
         return None
     if unit.name not in wanted.stopping:
-        return Restart(unit.name, unit.stop_signal, unit.grace_s, why)
+        return Restart(unit.name, unit.stop_signal, unit.grace_s, why, unit.pre_stop_s)
     until = wanted.stopping[unit.name]
     return Settle(unit.name) if now >= until else Wait(unit.name, until, f"has been asked to stop: {why}")
 

@@ -6,11 +6,10 @@ between two of them finds the same facts and decides the same.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from edge_daemon.keeper.clock import TICKS_PER_SECOND
+from edge_daemon.keeper.clock import TICKS_PER_SECOND, at
 from edge_daemon.keeper.errors import ActError
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.judge import (
@@ -26,7 +25,7 @@ from edge_daemon.keeper.judge import (
     judge,
     patience,
 )
-from edge_daemon.keeper.plans import HELD, RETURNED, ROLLED_BACK, Plan, doomed, plan, returnable
+from edge_daemon.keeper.plans import ASKING, HELD, RETURNED, ROLLED_BACK, VETOED, Plan, doomed, plan, returnable
 from edge_daemon.keeper.ports import Runtime, Seen
 from edge_daemon.keeper.records import JUDGE, OPERATOR, HoldRow, QuarantineRow, TrialRow
 from edge_daemon.keeper.supervise import Wanted
@@ -353,11 +352,13 @@ class Trials:
         """How the desired revision stands."""
         app, window = wanted.app, wanted.sealed["health_window_s"] if wanted.sealed is not None else 0
         barred = self._records.quarantined(app, entry["revision"])
+        revision, counts = wanted.revision or "", _counts(trial)
         if (held := self._records.hold(app)) is not None and wanted.kind == HELD:
-            return Standing("held", f"until {at(held.until)}", held.revision, window, *_counts(trial))
+            return Standing("held", f"until {at(held.until)}", held.revision, window, *counts)
+        if wanted.kind in (ASKING, VETOED):
+            return Standing("held", wanted.why, revision, window, *counts)
         if barred is not None:
             return Standing("bad", barred.reason, barred.revision, barred.window_s, barred.restarts, barred.oom_kills)
-        revision, counts = wanted.revision or "", _counts(trial)
         row = self._records.trial(app)
         if row is not None and row.revision == revision and row.failed:
             return Standing("failed", row.failed, revision, window, *counts)
@@ -388,11 +389,6 @@ def carried_over(row: HoldRow, boot: str, now: float, wall: int) -> HoldRow:
     left = row.until - wall
     left = min(left, row.length)
     return row._replace(boot=boot, until_boottime=now + max(0, left))
-
-
-def at(wall: int) -> str:
-    """A moment for people."""
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(wall))
 
 
 def _counts(trial: Trial | None) -> tuple[int, int]:

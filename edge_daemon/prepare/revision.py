@@ -21,6 +21,7 @@ from edge_daemon.sealed import (
     LimitValues,
     ProbeValues,
     Revision,
+    SealedHooks,
     SealedService,
 )
 from fleet_protocol.documents.release import Image, Limits, Release, Service
@@ -236,6 +237,9 @@ def _sealed(service: Service, ready: ReadyImage, addresses: dict[str, str]) -> S
     if service.probe is not None:
         probe: ProbeValues = service.probe.model_dump(mode="json", exclude_none=True)  # type: ignore[assignment]
         out["probe"] = probe
+    if service.hooks is not None:
+        hooks: SealedHooks = service.hooks.model_dump(mode="json", exclude_none=True)  # type: ignore[assignment]
+        out["hooks"] = hooks
     return out
 
 

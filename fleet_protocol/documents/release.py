@@ -23,6 +23,7 @@ from fleet_protocol.documents.base import (
     Text,
     Version,
 )
+from fleet_protocol.documents.hooks import Hooks
 from fleet_protocol.wire import bounds
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -155,6 +156,17 @@ class Service(Document):
     stop_signal: Annotated[str, StringConstraints(pattern=r"^SIG[A-Z0-9+]{2,10}$")] = "SIGTERM"
     stop_grace_s: Annotated[int, Field(ge=0, le=600)] = 10
     init: bool = False
+    hooks: Hooks | None = None
+
+    @model_validator(mode="after")
+    def _time_to_stop(self) -> Self:
+        before = self.hooks.pre_stop if self.hooks is not None else None
+        if before is not None and before.timeout_s >= self.stop_grace_s:
+            raise ValueError(
+                f"preStop may take {before.timeout_s} s of the {self.stop_grace_s} s of grace before it is killed: "
+                "leave time for the stop signal"
+            )
+        return self
 
 
 class ConfigKey(Document):

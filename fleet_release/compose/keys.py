@@ -61,6 +61,7 @@ SERVICE: dict[str, Key] = {
     **_into("into a name in the app's network", "container_name", "links"),
     **_into("into the app's own network", "networks"),
     **_into("into the service's network: app, host or none", "network_mode"),
+    **_into("into a hook that may take 5 s; give it more in app.yaml under `hooks`", "post_start", "pre_stop"),
     **_into("into declared configuration files", "configs", "secrets"),
     **_into("into a weight, 1024 shares being the usual 100", "cpu_shares"),
     **_into("into a number of cores", "cpu_quota", "cpu_period"),
@@ -99,7 +100,6 @@ SERVICE: dict[str, Key] = {
     **_no("containers have no terminal", "tty", "stdin_open", harmless=("false",)),
     **_no("name `platforms` in app.yaml; an image may differ by platform under `arch`", "platform"),
     **_no("an app runs all its services: keep optional ones in another compose file", "profiles"),
-    **_no("a container has no hooks; act on the stop signal", "post_start", "pre_stop"),
     **_no("the machine's container engine is not reachable from a container", "use_api_socket", harmless=("false",)),
     **_no("only containers are services here", "provider"),
     **_no("language models are not provided on edge hosts; run one as a service", "models"),
@@ -114,6 +114,13 @@ BUILD: dict[str, Key] = _yes(
 HEALTHCHECK: dict[str, Key] = {
     **_yes("test", "disable", "interval", "timeout", "retries", "start_period"),
     **_noted("the interval is the same from the start", "start_interval"),
+}
+
+HOOK: dict[str, Key] = {
+    **_yes("command"),
+    **_no("a hook runs as the service's own user, without capabilities", "user"),
+    **_no("a hook runs as the service's own user, without capabilities", "privileged", harmless=("false",)),
+    **_no("a hook runs in the service's own directory, with its variables", "working_dir", "environment"),
 }
 
 DEPENDENCY: dict[str, Key] = {

@@ -13,6 +13,7 @@ SECTIONS: tuple[tuple[str, dict[str, Key]], ...] = (
     ("Top level", keys.TOP),
     ("services.*", keys.SERVICE),
     ("services.*.healthcheck", keys.HEALTHCHECK),
+    ("services.*.post_start, services.*.pre_stop", keys.HOOK),
     ("services.*.ulimits", keys.ULIMITS),
     ("services.*.blkio_config", keys.BLKIO),
     ("services.*.blkio_config.device_*", keys.BLKIO_RATE),

@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from fleet_protocol.wire import bounds
-from fleet_release.compose import keys, network, resources, storage
+from fleet_release.compose import hooks, keys, network, resources, storage
 from fleet_release.compose.interpolate import parse_dotenv
 from fleet_release.compose.load import Sources, beside, read_text
 from fleet_release.compose.model import ComposeProject, ComposeService
@@ -81,6 +81,7 @@ def _service(entry: Entry, project: ComposeProject, sources: Sources, reader: Re
     resources.read_limits(node, service, reader)
     resources.read_stop(node, service, reader)
     resources.read_healthcheck(node, service, reader)
+    hooks.read_hooks(node, service, reader)
     network.read_ports(node, service, reader)
     network.read_network(node, service, reader)
     storage.read_volumes(node, service, project, reader)

@@ -119,6 +119,41 @@ class AppProbe(Part):
         return out
 
 
+class AppHook(Part):
+    """A command in the container, bounded in time."""
+
+    exec: Texts
+    timeout: DurationSeconds | None = None
+
+    def values(self) -> dict[str, Any]:
+        """In the fields of a release's hook."""
+        out: dict[str, Any] = {"exec_args": list(self.exec)}
+        return out | ({"timeout_s": self.timeout} if self.timeout is not None else {})
+
+
+class AppVeto(AppHook):
+    """Exit code 75 says "not now", and its first line of output why."""
+
+    expires: DurationSeconds | None = None
+
+    def values(self) -> dict[str, Any]:
+        """In the fields of a release's veto."""
+        return super().values() | ({"expires_s": self.expires} if self.expires is not None else {})
+
+
+class AppHooks(Part):
+    """What one service has run around its start and stop."""
+
+    veto: AppVeto | None = None
+    pre_stop: AppHook | None = None
+    post_start: AppHook | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Only those that were said, in the fields of a release's hooks."""
+        hooks = {"veto": self.veto, "pre_stop": self.pre_stop, "post_start": self.post_start}
+        return {name: hook.values() for name, hook in hooks.items() if hook is not None}
+
+
 class ArchOverride(Part):
     """What differs on one platform."""
 
@@ -180,6 +215,7 @@ class AppFile(Part):
     maximum: dict[str, AppLimits] = {}
     total: AppTotal = AppTotal()
     probes: dict[str, AppProbe] = {}
+    hooks: dict[str, AppHooks] = {}
     arch: dict[str, dict[str, ArchOverride]] = {}
     grants: list[Grant] = []
     config: dict[ConfigKeyName, AppConfigKey] = {}

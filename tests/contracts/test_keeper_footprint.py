@@ -100,7 +100,8 @@ def test_alone_on_the_machine_it_holds_at_most_20_mb(running: KeeperProcess) -> 
 
     print(
         f"\nkeeper: PSS {alone} kB alone on the machine, {rollup['Pss']} kB beside what runs here now, "
-        f"anonymous {rollup['Pss_Anon']} kB, RSS {rollup['Rss']} kB, at its start {_fields(status.read_text())['VmHWM']} kB"
+        f"anonymous {rollup['Pss_Anon']} kB, RSS {rollup['Rss']} kB, "
+        f"at its start {_fields(status.read_text())['VmHWM']} kB"
     )
     assert rollup["Pss"] <= MOST_KB
     assert alone <= MOST_KB
@@ -108,8 +109,8 @@ def test_alone_on_the_machine_it_holds_at_most_20_mb(running: KeeperProcess) -> 
 
 def private_interpreter(base: Path) -> tuple[str, Path]:
     """(python, the folder of its libraries): copies, with the packages of the one that runs this test."""
-    import ssl  # noqa: F401, PLC0415 - so that its libraries are mapped here
-    import sqlite3  # noqa: F401, PLC0415
+    import sqlite3  # noqa: F401
+    import ssl  # noqa: F401 - so that its libraries are mapped here
 
     environment, libraries = base / "python", base / "libraries"
     subprocess.run([sys.executable, "-m", "venv", "--copies", "--without-pip", str(environment)], check=True)

@@ -107,6 +107,9 @@ class StandinMachine:
     def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
         raise NotImplementedError(app, service, revision, seal)
 
+    def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
+        return self._starter("hook", app, service, revision, name)
+
     def prune(self, apps: set[str]) -> list[str]:
         return self._starter("prune", *apps)
 

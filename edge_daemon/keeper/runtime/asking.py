@@ -1,4 +1,6 @@
-"""Ask a container by running its probe's command in it, bounded in time and output. Starter only; may block.
+"""Run a command of an app in its running container, bounded in time and output. Starter only; may block.
+
+For probes and for hooks.
 
 The command, its user, environment and limits come from the sealed revision, never from a command line. It runs with no
 capability and can gain none; when its time is up it is ended with all of its process group. It does not take the
@@ -14,13 +16,16 @@ import shutil
 import signal
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_daemon.keeper.runtime import monitor, namespaces, processes, programs, records, sealcheck
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
-from edge_daemon.keeper.runtime.lifecycle import Host
 from edge_daemon.keeper.runtime.monitor import Place
+from edge_daemon.sealed import HookValues, SealedService
 from fleet_protocol.wire.errors import inert
+
+if TYPE_CHECKING:
+    from edge_daemon.keeper.runtime.lifecycle import Host
 
 MOST_SAID = 4096
 LAST_SECONDS = 2.0  # for the runtime to notice that the command was ended
@@ -46,11 +51,51 @@ def ask(host: Host, app: str, service: str, revision: str, seal: str) -> Answer:
     meta = records.read_meta(place.folder)
     if meta is None or meta["revision"] != revision or not processes.lives(meta["pid"], meta["start_ticks"]):
         raise RuntimeFailedError("it does not run in this revision", element=element, retry=True)
-    folder = f"{host.layout.run}/probes/{place.name}"
+    return run_in(host, place, checked, probe["exec_args"], float(probe["timeout_s"]))
+
+
+def hook(host: Host, app: str, service: str, revision: str, name: str) -> Answer:
+    """Run a hook of the revision that the container was started in: its record says which seal that must have."""
+    element, place = f"{app}/{service}", host.place(app, service)
+    meta = records.read_meta(place.folder)
+    if meta is None or meta["revision"] != revision or not processes.lives(meta["pid"], meta["start_ticks"]):
+        raise RuntimeFailedError("it does not run in this revision", element=element, retry=True)
+    checked = sealcheck.check(host.layout, app, service, revision, meta.get("seal", ""))
+    values = hook_of(checked.service, name)
+    if values is None:
+        raise RuntimeFailedError(f"its revision has no hook {name}", element=element)
+    return run_in(host, place, checked, values["exec_args"], float(values["timeout_s"]), f"hook-{name}", first=True)
+
+
+def hook_of(service: SealedService, name: str) -> HookValues | None:
+    """By its name in a command line."""
+    hooks = service.get("hooks", {})
+    match name:
+        case "veto":
+            return hooks.get("veto")
+        case "pre-stop":
+            return hooks.get("pre_stop")
+        case "post-start":
+            return hooks.get("post_start")
+    return None
+
+
+def run_in(
+    host: Host,
+    place: Place,
+    checked: sealcheck.Checked,
+    arguments: list[str],
+    seconds: float,
+    purpose: str = "probes",
+    *,
+    first: bool = False,
+) -> Answer:
+    """Run it once in the container; `first`: its first line of output is kept, not its last."""
+    folder = f"{host.layout.run}/{purpose}/{place.name}"
     shutil.rmtree(folder, ignore_errors=True)  # of one that was cut short
     os.makedirs(folder, 0o700)
     try:
-        process = process_of(checked.config, probe["exec_args"])
+        process = process_of(checked.config, arguments)
         records.write_new(f"{folder}/process.json", json.dumps(process).encode())
         root = place.runtime_root
         entered: AbstractContextManager[None] = nullcontext()
@@ -61,8 +106,8 @@ def ask(host: Host, app: str, service: str, revision: str, seal: str) -> Answer:
             "exec", f"--process={folder}/process.json", f"--pid-file={folder}/pid", place.name,
         ]  # fmt: skip
         with entered:
-            answer = _run(argv, f"{folder}/pid", float(probe["timeout_s"]))
-        return answer._replace(said=monitor.last_cause(folder) or answer.said) if answer.status else answer
+            status, said = _run(argv, f"{folder}/pid", seconds)
+        return Answer(status, (monitor.last_cause(folder) if status else "") or _words(said, first=first))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -97,7 +142,7 @@ def process_of(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def _run(argv: list[str], pid_file: str, seconds: float) -> Answer:
+def _run(argv: list[str], pid_file: str, seconds: float) -> tuple[int | None, bytes]:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reading, False)
     try:
@@ -126,7 +171,7 @@ def _run(argv: list[str], pid_file: str, seconds: float) -> Answer:
     finally:
         os.close(handle)
         os.close(reading)
-    return Answer(os.waitstatus_to_exitcode(raw) if ended else None, _words(said))
+    return os.waitstatus_to_exitcode(raw) if ended else None, said
 
 
 def _listen(reading: int, handle: int, deadline: float) -> tuple[bytes, bool]:
@@ -170,7 +215,7 @@ def _end(child: int, handle: int, pid_file: str) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def _words(said: bytes) -> str:
-    """The last line of what was said, for a sentence."""
+def _words(said: bytes, *, first: bool) -> str:
+    """The first or last line of what was said, for a sentence."""
     lines = said.decode(errors="replace").strip().splitlines() or [""]
-    return inert(lines[-1].strip())[:200]
+    return inert(lines[0 if first else -1].strip())[:200]

@@ -13,6 +13,14 @@ class RuntimeFailedError(RoadsteadError):
     code = "E0700"
 
 
+class PostStartError(RuntimeFailedError):
+    """The release's own postStart hook says that a container that was just started is of no use."""
+
+    phase = "starting a container"
+    component = "its postStart hook"
+    code = "E0711"
+
+
 class SealBrokenError(RuntimeFailedError):
     """A sealed revision is not what prepare sealed. Nothing of it is started, and trying again does not help."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from edge_daemon.keeper.ports import StartSpec
 from edge_daemon.keeper.runtime import (
+    asking,
     disk_rates,
     groups,
     monitor,
@@ -29,7 +30,7 @@ from edge_daemon.keeper.runtime import (
     sealcheck,
 )
 from edge_daemon.keeper.runtime.choose import Chosen
-from edge_daemon.keeper.runtime.errors import RuntimeFailedError
+from edge_daemon.keeper.runtime.errors import PostStartError, RuntimeFailedError
 from edge_daemon.keeper.runtime.hierarchies import Hierarchies
 from edge_daemon.keeper.runtime.isolation import Networks, clash
 from edge_daemon.keeper.runtime.monitor import Place
@@ -64,7 +65,10 @@ class Host:
 
 
 def start(host: Host, spec: StartSpec) -> int:
-    """Check, make and run one container; its pid. If it already runs in this revision, that is the answer."""
+    """Check, make and run one container; its pid. If it already runs in this revision, that is the answer.
+
+    It counts as started once its postStart hook has ended well: whoever finds it before begins again.
+    """
     app, service = spec.app, spec.service["name"]
     element, place, group = f"{app}/{service}", host.place(app, service), f"{host.apps}/{app}/{service}"
     checked = sealcheck.check(host.layout, app, service, spec.revision["revision"], spec.seal)
@@ -75,7 +79,7 @@ def start(host: Host, spec: StartSpec) -> int:
             return int(meta["pid"] or 0)
         _take_down(host, place, group)
         try:
-            return _bring_up(host, place, group, checked, spec.log_bytes)
+            return _bring_up(host, place, group, checked, spec.log_bytes, spec.seal)
         except BaseException as error:
             if isinstance(error, RuntimeFailedError):
                 error.element = error.element or element
@@ -106,7 +110,7 @@ def retune(host: Host, spec: StartSpec) -> int:
         except RuntimeFailedError as error:
             error.element = element
             raise
-        meta["revision"] = checked.revision["revision"]
+        meta["revision"], meta["seal"] = checked.revision["revision"], spec.seal
         records.write_meta(place.folder, meta)
         return int(meta["pid"] or 0)
 
@@ -122,11 +126,12 @@ def remove(host: Host, app: str, service: str) -> None:
             raise
 
 
-def _bring_up(host: Host, place: Place, group: str, checked: sealcheck.Checked, log_bytes: int) -> int:
+def _bring_up(host: Host, place: Place, group: str, checked: sealcheck.Checked, log_bytes: int, seal: str) -> int:
     service, folder, owner = checked.service, place.folder, sealcheck.owner(checked.config)
     meta = records.Meta(
         app=checked.revision["app"], service=service["name"], revision=checked.revision["revision"],
         boot_id=processes.boot_id(), pid=None, start_ticks=None, started_at=None, conmon_pid=None, conmon_ticks=None,
+        seal=seal,
     )  # fmt: skip
     os.mkdir(folder)
     os.chmod(folder, 0o711)  # noqa: S103 - searchable by the shifted users, whatever our umask
@@ -155,9 +160,22 @@ def _bring_up(host: Host, place: Place, group: str, checked: sealcheck.Checked, 
     _record(folder, meta, creating.finish())  # before it runs: whatever happens now, its process is known
     groups.harden(host.hierarchies, group, service["limits"])
     monitor.start(place, host.chosen)
-    meta["started_at"] = time.time()
+    started = time.time()
+    _post_start(host, place, checked)
+    meta["started_at"] = started
     records.write_meta(folder, meta)
     return meta["pid"] or 0
+
+
+def _post_start(host: Host, place: Place, checked: sealcheck.Checked) -> None:
+    hook = asking.hook_of(checked.service, "post-start")
+    if hook is None:
+        return
+    status, said = asking.run_in(host, place, checked, hook["exec_args"], float(hook["timeout_s"]), "hook-post-start")
+    if status is None:
+        raise PostStartError(f"did not end within {hook['timeout_s']} s", retry=True)
+    if status:
+        raise PostStartError(f"ended with exit code {status}{f': {said}' if said else ''}", retry=True)
 
 
 def _record(folder: str, meta: records.Meta, pid: int) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from edge_daemon.keeper.ports import Seen
 from edge_daemon.keeper.runtime import processes, readings
@@ -36,6 +36,7 @@ class Meta(TypedDict):
     started_at: float | None
     conmon_pid: int | None
     conmon_ticks: int | None
+    seal: NotRequired[str]  # of the revision: what its hooks are read from must still have it
 
 
 def read_meta(folder: str) -> Meta | None:
@@ -91,6 +92,7 @@ def look(folder: str, meta: Meta, hierarchies: Hierarchies, group: str) -> tuple
         start_ticks=meta["start_ticks"],
         exit_code=end[0] if end else None,
         ended_at=end[1] if end else None,
+        seal=meta.get("seal", ""),
         oom_killed=_in_part(folder, hierarchies, group)
         if runs
         else end is not None and end[0] == KILLED and _out_of_memory(folder, hierarchies, group),

@@ -47,7 +47,7 @@ def page_out(handle: int, ranges: list[tuple[int, int]]) -> None:
     """
     for at in range(0, len(ranges), MOST_VECTORS):
         some = ranges[at : at + MOST_VECTORS]
-        vectors = (_Vector * len(some))(*some)
+        vectors = (_Vector * len(some))(*(_Vector(start, length) for start, length in some))
         _libc.syscall(SYS_PROCESS_MADVISE, handle, vectors, ctypes.c_size_t(len(some)), MADV_PAGEOUT, 0)
 
 
