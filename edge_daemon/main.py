@@ -21,7 +21,8 @@ COMMANDS = {
     "doctor": "edge_daemon.commands.doctor",
     "status": "edge_daemon.commands.ask",
     "ps": "edge_daemon.commands.ask",
-    "logs": "edge_daemon.commands.ask",
+    "top": "edge_daemon.commands.top",
+    "logs": "edge_daemon.commands.logs",
     "events": "edge_daemon.commands.ask",
     "rollback": "edge_daemon.commands.act",
     "hold": "edge_daemon.commands.act",
@@ -55,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
         "--cgroup-parent", default="/roadstead", help="the control group of all containers (default %(default)s)"
     )
     run.add_argument("--runtime", default="", help="runc, crun, or a path; default: whichever fits this host")
+    run.add_argument(
+        "--socket-group", metavar="GROUP", help="whose members may look: status, ps, top, logs, events"
+        " (default: roadstead, where there is such a group; '' for none)",
+    )  # fmt: skip
+    run.add_argument("--socket-group-may-change", action="store_true", help="and roll back, hold and lift")
     run.add_argument("--expect-netns", type=Path, help="refuse to run in any other network namespace than this one")
 
     _output(_command(commands, "doctor", "say what this host can and cannot enforce, and what to do about it"))
@@ -62,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     for name, words in (
         ("status", "say what runs, what is wanted, and why they differ"),
         ("ps", "list the containers with their limits as the kernel has them"),
+        ("top", "show what each container uses of what it may, until q is pressed"),
         ("logs", "print what a container wrote"),
         ("events", "list what happened, newest last"),
     ):
@@ -70,8 +77,14 @@ def parser() -> argparse.ArgumentParser:
         if name == "logs":
             local.add_argument("app", metavar="APP")
             local.add_argument("service", metavar="SERVICE", nargs="?", default="")
+            local.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
+            local.add_argument("--since", metavar="TIME", help="10m, 2h, 1d ago, or a moment: 2026-03-01T12:00:00Z")
+        if name == "top":
+            local.add_argument("--once", action="store_true", help="one table, and end")
         if name in ("logs", "events"):
-            local.add_argument("-n", "--lines", type=int, default=50, help="how many (default %(default)s)")
+            local.add_argument(
+                "-n", "--lines", "--tail", type=_count, default=50, help="how many of the last (default %(default)s)"
+            )
         _output(local)
 
     for name, words in (
@@ -116,6 +129,12 @@ def _command(
     command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False)
     command.add_argument("--state-dir", type=Path, default=STATE_DIR, help="what survives (default %(default)s)")
     return command
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number of lines")
+    return int(text)
 
 
 def _output(command: argparse.ArgumentParser) -> None:

@@ -1,29 +1,14 @@
-"""`edge-daemon status|ps|logs|events`: ask the daemon on this host. Works without any server. Standard library only."""
+"""`edge-daemon status|ps|events`: ask the daemon on this host. Works without any server. Standard library only."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from edge_daemon.keeper.local_client import ask
-from fleet_protocol.wire.errors import Exit, RoadsteadError, inert
-
-MAX_TAIL_BYTES = 1 << 20
-MAX_LINE = 64 * 1024
-
-
-class LogError(RoadsteadError):
-    """A container's log cannot be read."""
-
-    phase = "reading a log"
-    component = "edge-daemon"
-    code = "E0642"
-    exit_status = Exit.NOT_FOUND
+from fleet_protocol.wire.errors import Exit, inert
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,61 +30,17 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
             }
         case "events":
             return ask(args.run_dir, {"ask": "events", "count": args.lines})
-        case "logs":
-            told = ask(args.run_dir, {"ask": "logs", "app": args.app, "service": args.service})
-            return {"app": args.app, "service": told["service"], "lines": tail(Path(told["path"]), args.lines)}
         case _:
             return ask(args.run_dir, {"ask": "ps"})
-
-
-def tail(log: Path, count: int) -> list[dict[str, str]]:
-    """The last lines of conmon's log (k8s-file: time, stream, F for a whole line or P for a part, text).
-
-    Where they are too few, those of the file that was put aside before come first.
-    """
-    try:
-        kept = _lines(log)
-    except OSError as error:
-        raise LogError(error.strerror or str(error), element=str(log)) from error
-    if len(kept) < count:
-        with suppress(OSError):
-            kept = _lines(log.with_name(f"{log.name}.1")) + kept
-    return [{"at": at, "stream": stream, "text": text} for at, stream, _, text in kept[-count:] if count > 0]
-
-
-def _lines(log: Path) -> list[list[str]]:
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - MAX_TAIL_BYTES))
-        data = file.read(MAX_TAIL_BYTES)
-    lines = data.decode("utf-8", "replace").split("\n")[:-1]  # what follows the last end of a line is being written
-    if size > MAX_TAIL_BYTES:
-        del lines[0]  # cut by our own bound
-    return _joined([part for line in lines if len(part := line.split(" ", 3)) == 4])
-
-
-def _joined(parts: list[list[str]]) -> list[list[str]]:
-    """Lines that were written down in parts, as one."""
-    out: list[list[str]] = []
-    begun: dict[str, tuple[str, str]] = {}
-    for at, stream, tag, text in parts:
-        whole = begun.pop(stream, ("", ""))[1] + text
-        if tag == "P" and len(whole) < MAX_LINE:
-            begun[stream] = at, whole
-        else:
-            out.append([at, stream, "F", whole])
-    return out + [[at, stream, "P", text] for stream, (at, text) in begun.items()]
 
 
 def as_text(command: str, answer: dict[str, Any]) -> str:
     """For a person. Foreign text (logs, reasons) is made inert, so that a terminal only prints it."""
     match command:
-        case "logs":
-            return "\n".join(inert(line["text"]) for line in answer["lines"])
         case "events":
             return "\n".join(_event(event) for event in answer["events"])
         case "ps":
-            return _table(_containers(answer["containers"]))
+            return table(_containers(answer["containers"]))
         case _:
             return _status(answer)
 
@@ -154,7 +95,8 @@ def _event(event: dict[str, Any]) -> str:
     return inert(f"{at}  {event.get('severity', ''):<5}  {whom:<20}  {event.get('text', '')}")
 
 
-def _table(rows: list[list[str]]) -> str:
+def table(rows: list[list[str]]) -> str:
+    """Columns of equal width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)

@@ -39,7 +39,7 @@ class Answers:
         match asked.get("ask"):
             case "status":
                 return self._status()
-            case "ps":
+            case "ps" | "top":
                 return {"containers": self._containers()}
             case "events":
                 return {"events": self._events(asked.get("count"))}
@@ -49,13 +49,13 @@ class Answers:
                 return {"modules": sorted(sys.modules), "pid": os.getpid()}
             case "rollback" | "hold" | "lift" as act:
                 return {"app": asked.get("app"), "done": self._act(act, asked.get("app"), asked.get("seconds"))}
-        raise AskError("knows status, ps, events, logs, rollback, hold, lift and modules")
+        raise AskError("knows status, ps, top, events, logs, rollback, hold, lift and modules")
 
     def _act(self, act: str, app: object, seconds: object) -> str:
         """In words, what was done. Durable when this returns; the loop follows it on its next turn."""
         wanted = self._supervisor.plans.get(app) if isinstance(app, str) else None
         if wanted is None:
-            raise AskError("no such app is on this host", element=str(app)[:64])
+            raise self._no_such_app(app)
         trials = self._supervisor.trials
         if act == "rollback":
             done = trials.roll_back(wanted)
@@ -69,6 +69,11 @@ class Answers:
             done = trials.release(wanted.app, "ended by an operator on this host")
         self._supervisor.replan(wanted.app)
         return done
+
+    def _no_such_app(self, app: object) -> AskError:
+        there = ", ".join(sorted(self._supervisor.plans))
+        hint = f"on this host: {there}" if there else ""
+        return AskError("no such app is on this host", element=str(app)[:64], hint=hint)
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -85,15 +90,20 @@ class Answers:
     def _containers(self) -> list[dict[str, Any]]:
         apps = self._reporter.build(boottime())["apps"]
         keys = ("app", "release", "revision")
-        return [{key: app.get(key) for key in keys} | service for app in apps for service in app.get("services", [])]
+        return [
+            {key: app.get(key) for key in keys} | service | self._reporter.read_at(app["app"], service["name"])
+            for app in apps
+            for service in app.get("services", [])
+        ]
 
     def _logs(self, app: object, service: object) -> dict[str, Any]:
         view = self._supervisor.views.get(app) if isinstance(app, str) else None
         if view is None:
-            raise AskError("no such app is on this host", element=str(app)[:64])
+            raise self._no_such_app(app)
         names = [unit.name for unit in view.plan.units] or sorted(view.seen)
         if not service and len(names) == 1:
             service = names[0]
         if service not in names:
             raise AskError(f"name one of its services: {', '.join(names)}", element=str(app))
-        return {"path": str(self._layout.logs / str(app) / str(service) / "ctr.log"), "service": service}
+        log = str(self._layout.logs / str(app) / str(service) / "ctr.log")
+        return {"path": log, "service": service, "open": [log, f"{log}.1"]}

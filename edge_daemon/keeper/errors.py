@@ -28,6 +28,14 @@ class StateError(KeeperError):
     code = "E0762"
 
 
+class NoSuchGroupError(KeeperError):
+    """The group that shall own the local socket is not known on this host."""
+
+    phase = "starting"
+    code = "E0763"
+    exit_status = Exit.USAGE
+
+
 class AskError(RoadsteadError):
     """A question over the local socket could not be answered."""
 

@@ -19,7 +19,7 @@ from edge_daemon.keeper.desired import Desired
 from edge_daemon.keeper.desired_queue import Claim
 from edge_daemon.keeper.errors import StateError, WrongNetworkError
 from edge_daemon.keeper.journal import Journal
-from edge_daemon.keeper.local_socket import LocalSocket
+from edge_daemon.keeper.local_socket import LocalSocket, Members
 from edge_daemon.keeper.loop import Supervisor
 from edge_daemon.keeper.machine import Machine
 from edge_daemon.keeper.outbox import Outbox
@@ -44,7 +44,14 @@ TROUBLE_S = 1.0
 class Keeper:
     """`run` returns when SIGTERM or SIGINT came; containers run on."""
 
-    def __init__(self, layout: Layout, machine: Machine, version: str, expect_netns: Path | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        machine: Machine,
+        version: str,
+        expect_netns: Path | None = None,
+        members: Members = Members(),  # noqa: B008
+    ) -> None:
         self._layout = layout
         self._machine = machine
         self._version = version
@@ -82,7 +89,7 @@ class Keeper:
         )  # fmt: skip
         self._spool = Spool(self._identity["device_id"], self._outbox, self._send_events)
         answers = Answers(layout, self._reporter, self._supervisor, self._outbox, self._connection)
-        self._local = LocalSocket(layout, self._reactor, answers.answer, boottime)
+        self._local = LocalSocket(layout, self._reactor, answers.answer, boottime, members)
         self._why_not_connected = "not tried yet"
         self._denied: set[str] = set()
         self._said: dict[str, float] = {}

@@ -15,28 +15,49 @@ from edge_daemon.keeper.errors import ActError, AskError, NotAllowedError, NotRu
 from edge_daemon.layout import Layout
 
 MAX_ANSWER = 16 * 1024 * 1024
+MOST_FILES = 2
 
 
 def ask(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> dict[str, Any]:
     """The daemon's answer to one request. Raises a RoadsteadError when there is none, or it is a refusal.
 
+    * `{"ask": "top"}`: as `ps`; each container that was sampled carries `sampled_boottime` in seconds
     * `{"ask": "status"}`: `{"report": Reported, "connected", "why_not_connected", "pending_events"}`
     * `{"ask": "ps"}`: `{"containers": [ReportedService and its app, release, revision]}`
     * `{"ask": "events", "count": 50}`: `{"events": [Event and whether the server has it: "sent"]}`, oldest first
-    * `{"ask": "logs", "app": A, "service": S}`: `{"path": file, "service"}`; the caller reads the file
+    * `{"ask": "logs", "app": A, "service": S}`: `{"path": file, "service"}`; see `ask_for_files`
     * `{"ask": "rollback" | "lift", "app": A}`, `{"ask": "hold", "app": A, "seconds": n}` (0 ends it): `{"app", "done"}`
     * `{"ask": "modules"}`: `{"modules": [...], "pid"}`; what is loaded, for the footprint's test
     """
+    answer, files = ask_for_files(run_dir, request, timeout=timeout)
+    for file in files:
+        os.close(file)
+    return answer
+
+
+def ask_for_files(run_dir: Path, request: dict[str, Any], *, timeout: float = 5.0) -> tuple[dict[str, Any], list[int]]:
+    """The same, with the descriptors that came along: of `logs`, the container's log and the one before it, as far as
+    they are there. The caller closes them."""
     path = str(Layout(run_dir, run_dir).socket)
+    files: list[int] = []
+    try:
+        return _asked(path, request, timeout, files), files
+    except BaseException:
+        for file in files:
+            os.close(file)
+        raise
+
+
+def _asked(path: str, request: dict[str, Any], timeout: float, files: list[int]) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         try:
             with short_path(path) as address:
                 _connect(sock, address, timeout)
             sock.sendall(json.dumps(request).encode() + b"\n")
-            data = _all(sock)
+            data = _all(sock, files)
         except PermissionError as error:
-            raise NotAllowedError("only root may ask", element=path, hint="run it as root") from error
+            raise _not_allowed(path) from error
         except (FileNotFoundError, ConnectionError) as error:
             raise NotRunningError("it does not run", element=path, hint="start it: edge-daemon run") from error
         except TimeoutError as error:
@@ -82,8 +103,35 @@ def _connect(sock: socket.socket, address: str, timeout: float) -> None:
             return
 
 
-def _all(sock: socket.socket) -> bytes:
+def _all(sock: socket.socket, files: list[int]) -> bytes:
     parts: list[bytes] = []
-    while (part := sock.recv(65536)) and len(parts) * 65536 <= MAX_ANSWER:
+    while len(parts) * 65536 <= MAX_ANSWER:
+        part, given, _, _ = socket.recv_fds(sock, 65536, MOST_FILES)
+        files += given
+        if not part:
+            break
         parts.append(part)
     return b"".join(parts)
+
+
+def _not_allowed(path: str) -> NotAllowedError:
+    try:
+        group = _group_name(os.stat(path).st_gid)
+    except OSError:
+        group = ""
+    if not group:
+        return NotAllowedError("only root may ask", element=path, hint="run it as root")
+    hint = f"run it as root, or have yourself added: usermod -aG {group} USER, then log in anew"
+    return NotAllowedError(f"only root and members of the group {group} may ask", element=path, hint=hint)
+
+
+def _group_name(gid: int) -> str:
+    """Of a group that is not root's; its number where it has no name."""
+    if gid == 0:
+        return ""
+    import grp  # here: the keeper imports this module, and has no use for it
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -12,10 +12,15 @@ import sys
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from edge_daemon.keeper.errors import NoSuchGroupError
 from edge_daemon.layout import Layout
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 
-OPTIONS = ("--state-dir", "--run-dir", "--cgroup-parent", "--runtime", "--expect-netns")
+OPTIONS = (
+    "--state-dir", "--run-dir", "--cgroup-parent", "--runtime", "--expect-netns",
+    "--socket-gid", "--socket-gid-may-change",
+)  # fmt: skip
+DEFAULT_GROUP = "roadstead"
 ARENAS = "MALLOC_ARENA_MAX"
 
 
@@ -27,6 +32,8 @@ class Arguments(Protocol):
     cgroup_parent: str
     runtime: str
     expect_netns: Path | None
+    socket_group: str | None
+    socket_group_may_change: bool
 
 
 class Options(NamedTuple):
@@ -37,6 +44,8 @@ class Options(NamedTuple):
     cgroup_parent: str = "/roadstead"
     runtime: str = ""
     expect_netns: Path | None = None
+    socket_gid: int | None = None
+    socket_gid_may_change: bool = False
 
     def words(self) -> list[str]:
         """The command line that says it."""
@@ -52,16 +61,36 @@ class Options(NamedTuple):
             out += ["--runtime", self.runtime]
         if self.expect_netns is not None:
             out += ["--expect-netns", str(self.expect_netns)]
+        if self.socket_gid is not None:
+            out += ["--socket-gid", str(self.socket_gid)]
+            out += ["--socket-gid-may-change", "yes"] if self.socket_gid_may_change else []
         return out
 
 
 def run(args: Arguments) -> int:
     """Replace this process by the lean one; it does not come back, unless this is it already."""
     options = Options(
-        args.state_dir.absolute(), args.run_dir.absolute(), args.cgroup_parent, args.runtime or "", args.expect_netns
-    )
+        args.state_dir.absolute(), args.run_dir.absolute(), args.cgroup_parent, args.runtime or "", args.expect_netns,
+        group_number(args.socket_group), args.socket_group_may_change,
+    )  # fmt: skip
     become_lean(options)
     return keep(options)
+
+
+def group_number(name: str | None) -> int | None:
+    """The gid of the socket's group: of the one that was named, else of `roadstead` if there is one. Raises
+    RoadsteadError. Asked before the keeper starts anew: the user database stays out of it."""
+    if name == "":
+        return None
+    import grp
+
+    try:
+        return grp.getgrnam(name or DEFAULT_GROUP).gr_gid
+    except KeyError:
+        if name is None:
+            return None
+        hint = f"groupadd --system {name}, or leave --socket-group out"
+        raise NoSuchGroupError("there is no such group", element=name[:64], hint=hint) from None
 
 
 def become_lean(options: Options) -> None:
@@ -77,13 +106,15 @@ def become_lean(options: Options) -> None:
 def keep(options: Options) -> int:
     """Be the keeper until asked to end."""
     from edge_daemon.keeper.keeper import Keeper
+    from edge_daemon.keeper.local_socket import Members
     from edge_daemon.keeper.machine import HostMachine
 
     os.umask(0o077)
     layout = Layout(options.state_dir, options.run_dir)
+    members = Members(options.socket_gid, options.socket_gid_may_change)
     machine = HostMachine(layout, options.cgroup_parent, options.runtime)
     machine.runtime.setup()
-    Keeper(layout, machine, daemon_version(), options.expect_netns).run()
+    Keeper(layout, machine, daemon_version(), options.expect_netns, members).run()
     return Exit.OK
 
 
@@ -115,6 +146,8 @@ def parse(words: list[str]) -> Options:
         values.get("--cgroup-parent", "/roadstead"),
         values.get("--runtime", ""),
         Path(values["--expect-netns"]) if "--expect-netns" in values else None,
+        int(values["--socket-gid"]) if values.get("--socket-gid", "").isdecimal() else None,
+        values.get("--socket-gid-may-change") == "yes",
     )
 
 

@@ -75,6 +75,11 @@ class Reporter:
         self._steady, self._earliest, self._due = steady, now + AT_MOST_EVERY_S, now + every
         return self._due
 
+    def read_at(self, app: str, service: str) -> dict[str, float]:
+        """When the sample of a container that the last `build` used was taken, on CLOCK_BOOTTIME, for rates."""
+        at = self._sampler.read_at(app, service)
+        return {} if at is None else {"sampled_boottime": at}
+
     def build(self, now: float, *, sampled_every: float = AT_MOST_EVERY_S) -> dict[str, Any]:
         """The report as fleet_protocol.documents.device.Reported has it, with samples that are no older than that."""
         self._sampler.keep({(a, s) for a, view in self._supervisor.views.items() for s in view.seen})

@@ -36,6 +36,11 @@ class Sampler:
         self._known[key] = (seen, now, Readings(limits, usage, wall))
         return self._known[key][2]
 
+    def read_at(self, app: str, service: str) -> float | None:
+        """When it was read, on the clock of `read`; None when it was not."""
+        known = self._known.get((app, service))
+        return known[1] if known is not None else None
+
     def keep(self, present: set[tuple[str, str]]) -> None:
         """Forget all others."""
         self._known = {key: known for key, known in self._known.items() if key in present}

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from edge_daemon.keeper.keeper import Keeper
+from edge_daemon.keeper.local_socket import Members
 from edge_daemon.keeper.ports import EnforcedLimits, Runtime, Seen, StartSpec, Usage
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import LimitValues
@@ -154,4 +155,6 @@ if __name__ == "__main__":
     os.environ.pop("LD_PRELOAD", None)  # a false clock is the keeper's alone
     layout = Layout(Path(sys.argv[1]), Path(sys.argv[2]))
     layout.run.mkdir(exist_ok=True)
-    Keeper(layout, StandinMachine(layout), "0.0-test").run()
+    gid = os.environ.get("STANDIN_GID")
+    members = Members(int(gid) if gid else None, os.environ.get("STANDIN_MAY_CHANGE") == "yes")
+    Keeper(layout, StandinMachine(layout), "0.0-test", members=members).run()

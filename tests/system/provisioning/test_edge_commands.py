@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from provisioning_support import NOW, Desk, HttpsFront
 
-from edge_daemon.commands.ask import LogError, tail
+from edge_daemon.commands.logs import tail
 from edge_daemon.main import main
 from fleet_protocol.wire.words import words
 from provisioning.token import encode
@@ -186,7 +187,7 @@ def test_local_commands_ask_the_daemon_through_its_socket(
 ) -> None:
     log = tmp_path / "ctr.log"
     log.write_text("t1 stdout F first\nt2 stderr F second\nt3 stdout P \x1b[2Jthird\n")
-    answer = {key: str(log) if value == "LOG" else value for key, value in answer.items()}
+    files = [log] if answer.get("path") == "LOG" else []
     asked: list[bytes] = []
 
     def serve(listener: socket.socket) -> None:
@@ -194,7 +195,9 @@ def test_local_commands_ask_the_daemon_through_its_socket(
             stream, _ = listener.accept()
             with stream, stream.makefile("rb") as lines:
                 asked.append(lines.readline())
-                stream.sendall(json.dumps(answer).encode() + b"\n")
+                with ExitStack() as opened:
+                    handles = [opened.enter_context(file.open("rb")).fileno() for file in files]
+                    socket.send_fds(stream, [json.dumps(answer).encode() + b"\n"], handles)
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "edge-daemon.sock"))
@@ -212,9 +215,8 @@ def test_local_commands_ask_the_daemon_through_its_socket(
 def test_a_log_longer_than_what_is_read_begins_with_a_whole_line(tmp_path: Path) -> None:
     log = tmp_path / "ctr.log"
     log.write_text("".join(f"t stdout F {i:0100d}\n" for i in range(20_000)))
-    lines = tail(log, 1_000_000)
-    assert len(lines) < 20_000
-    assert [int(line["text"]) for line in lines] == list(range(20_000 - len(lines), 20_000))
-    assert tail(log, 0) == []
-    with pytest.raises(LogError, match="No such file"):
-        tail(tmp_path / "none", 5)
+    with log.open("rb") as file:
+        lines = tail([file.fileno()], 1_000_000)
+        assert len(lines) < 20_000
+        assert [int(line.text) for line in lines] == list(range(20_000 - len(lines), 20_000))
+        assert tail([file.fileno()], 0) == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from runtime_support import World, room_used, wait_for
 
-from edge_daemon.commands.ask import tail
+from edge_daemon.commands.logs import tail
 from edge_daemon.keeper.runtime import monitor
 
 ROOM = 64 * 1024
@@ -17,7 +19,10 @@ def run(host: World, number: int, lines: int) -> None:
 
 
 def texts(host: World, count: int) -> list[str]:
-    return [line["text"] for line in tail(host.layout.logs / "shop" / "web" / "ctr.log", count)]
+    with ExitStack() as files:
+        logs = [host.layout.logs / "shop" / "web" / name for name in ("ctr.log", "ctr.log.1")]
+        handles = [files.enter_context(log.open("rb")).fileno() for log in logs if log.exists()]
+        return [line.text for line in tail(handles, count)]
 
 
 def used(host: World) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_daemon.commands.act import LengthError, length
+from edge_daemon.commands.lengths import LengthError, seconds
 from edge_daemon.keeper.db import KeeperDb
 from edge_daemon.keeper.plans import returnable
 from edge_daemon.keeper.records import MOST_QUARANTINED, AppRow, HoldRow, QuarantineRow, Records, ServiceRow, TrialRow
@@ -110,15 +110,15 @@ def test_a_last_good_that_is_gone_from_the_disk_cannot_be_gone_back_to(tmp_path:
     assert "No such file" in returnable(layout, AppRow("shop", "", "d" * 64, "e" * 64, "1.0"))
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("12h", 43200), ("1d", DAY), ("off", 0)])
-def test_lengths_of_a_hold(text: str, seconds: int) -> None:
-    assert length(text) == seconds
+@pytest.mark.parametrize(("text", "long"), [("90s", 90), ("30m", 1800), ("12h", 43200), ("1d", DAY)])
+def test_lengths_of_a_hold(text: str, long: int) -> None:
+    assert seconds(text) == long
 
 
 @pytest.mark.parametrize("text", ["", "d", "1", "1w", "-1d", "0d", "1.5h", "9999999d", "\u0663d"])
 def test_what_is_no_length_is_refused(text: str) -> None:
     with pytest.raises(LengthError, match="is not a length of time"):
-        length(text)
+        seconds(text)
 
 
 def quarantined(number: int) -> QuarantineRow:
