@@ -26,7 +26,7 @@ def runtime(site: Site) -> Iterator[HostRuntime]:
             for one in made.seen():
                 made.remove(one.app, one.service)
             made.prune(set())
-            for group in ("daemon", "prepare", "apps", ""):
+            for group in ("daemon", "prepare", "apps", "monitors", ""):
                 groups.remove(made.hierarchies, f"{site.cgroup_parent}/{group}".rstrip("/"))
 
 

@@ -79,7 +79,7 @@ class Edge:
         wait_for(lambda: self._removed(runtime), 20, "the containers to be removed")
         self.server.close()
         self.broker.stop()
-        for group in ("daemon", "prepare", "apps", ""):
+        for group in ("daemon", "prepare", "apps", "monitors", ""):
             groups.remove(runtime.hierarchies, f"{self.site.cgroup_parent}/{group}".rstrip("/"))
 
     def _removed(self, runtime: HostRuntime) -> bool:

@@ -156,7 +156,7 @@ class World:
         for one in self.runtime.seen():
             self.runtime.remove(one.app, one.service)
         self.runtime.prune(set())
-        for group in ("daemon", "prepare", "apps", ""):
+        for group in ("daemon", "prepare", "apps", "monitors", ""):
             from edge_daemon.keeper.runtime import groups
 
             groups.remove(self.runtime.hierarchies, f"{self.cgroup_parent}/{group}".rstrip("/"))

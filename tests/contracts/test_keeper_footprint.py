@@ -76,7 +76,7 @@ def running() -> Iterator[KeeperProcess]:
             keeper.end()
             server.close()
             broker.stop()
-            for group in ("/daemon", "/prepare", "/apps", ""):
+            for group in ("/daemon", "/prepare", "/apps", "/monitors", ""):
                 groups.remove(detect(), parent + group)
             shutil.rmtree(base)
 

@@ -46,7 +46,7 @@ def main(rounds: int = 20) -> int:
             for one in runtime.seen():
                 runtime.remove(one.app, one.service)
             runtime.prune(set())
-            for leaf in ("/daemon", "/prepare", "/apps", ""):
+            for leaf in ("/daemon", "/prepare", "/apps", "/monitors", ""):
                 groups.remove(runtime.hierarchies, group + leaf)
             shutil.rmtree(base, ignore_errors=True)
     return 0

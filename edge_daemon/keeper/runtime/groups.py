@@ -94,6 +94,14 @@ def join(hierarchies: Hierarchies, group: str, pid: int) -> None:
         write(mount + group, "cgroup.procs", str(pid))
 
 
+def enclose(hierarchies: Hierarchies, group: str, pid: int, limits: LimitValues) -> None:
+    """Move a process into a group of its own with these limits. One that has ended already is no error."""
+    make(hierarchies, group, leaf=True)
+    apply(hierarchies, group, limits)
+    with _unless(errno.ESRCH):
+        join(hierarchies, group, pid)
+
+
 def remove(hierarchies: Hierarchies, group: str) -> bool:
     """Remove the group and its empty descendants everywhere; whether nothing of it is left."""
     gone = True

@@ -43,7 +43,7 @@ class HostRuntime:
             os.makedirs(f"{run}/{name}", 0o711, exist_ok=True)
             os.chmod(f"{run}/{name}", 0o711 if name == "containers" else 0o700)
         groups.make(self.hierarchies, self.cgroup_parent, leaf=False)
-        for name, leaf in (("daemon", True), ("prepare", True), ("apps", False)):
+        for name, leaf in (("daemon", True), ("prepare", True), ("apps", False), ("monitors", False)):
             groups.make(self.hierarchies, f"{self.cgroup_parent}/{name}", leaf=leaf)
         try:
             with open("/proc/sys/net/ipv4/ip_forward", "w", encoding="ascii") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from contextlib import suppress
 
 from edge_daemon.keeper.runtime import groups, mounts, namespaces
 from edge_daemon.keeper.runtime.hierarchies import Hierarchies
@@ -28,11 +29,16 @@ def prune(layout: Layout, hierarchies: Hierarchies, cgroup_parent: str, apps: se
         for _, interface in socket.if_nameindex():
             if BRIDGE.fullmatch(interface) and interface not in keep:
                 namespaces.delete_bridge(interface)
+    for folder in ("apps", "monitors"):
+        for name in _names(hierarchies, f"{cgroup_parent}/{folder}"):
+            if name.partition(".")[0] not in apps:
+                groups.remove(hierarchies, f"{cgroup_parent}/{folder}/{name}")
+
+
+def _names(hierarchies: Hierarchies, group: str) -> set[str]:
+    """The groups in `group`, whichever hierarchy they stand in."""
+    out: set[str] = set()
     for mount in hierarchies.mounts():
-        try:
-            names = os.listdir(f"{mount}{cgroup_parent}/apps")
-        except OSError:
-            continue
-        for name in names:
-            if name not in apps and os.path.isdir(f"{mount}{cgroup_parent}/apps/{name}"):
-                groups.remove(hierarchies, f"{cgroup_parent}/apps/{name}")
+        with suppress(OSError), os.scandir(mount + group) as entries:
+            out |= {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    return out

@@ -35,10 +35,12 @@ from edge_daemon.keeper.runtime.hierarchies import Hierarchies
 from edge_daemon.keeper.runtime.isolation import Networks, clash
 from edge_daemon.keeper.runtime.monitor import Place
 from edge_daemon.layout import Layout
-from edge_daemon.sealed import SealedService
+from edge_daemon.sealed import LimitValues, SealedService
 from fleet_protocol.wire.durable import rename_durably
 
 END_SECONDS = 10.0
+MONITOR: LimitValues = {"memory_bytes": 16 << 20, "cpu_millis": 100, "cpu_weight": 50, "pids": 16, "nofile": 0}
+"""What conmon may use to carry one container's output: a flood of it waits, and takes no time from anybody else."""
 
 
 class Host:
@@ -47,6 +49,7 @@ class Host:
     def __init__(self, layout: Layout, cgroup_parent: str, chosen: Chosen, hierarchies: Hierarchies) -> None:
         self.layout = layout
         self.apps = f"{cgroup_parent}/apps"
+        self.monitors = f"{cgroup_parent}/monitors"
         self.chosen = chosen
         self.hierarchies = hierarchies
 
@@ -158,6 +161,8 @@ def _bring_up(host: Host, place: Place, group: str, checked: sealcheck.Checked, 
             _record(folder, meta, creating.finish())
         raise
     _record(folder, meta, creating.finish())  # before it runs: whatever happens now, its process is known
+    if meta["conmon_pid"] is not None:
+        groups.enclose(host.hierarchies, f"{host.monitors}/{place.name}", meta["conmon_pid"], MONITOR)
     groups.harden(host.hierarchies, group, service["limits"])
     monitor.start(place, host.chosen)
     started = time.time()
@@ -251,6 +256,8 @@ def _take_down(host: Host, place: Place, group: str) -> None:
     if not groups.remove(host.hierarchies, group):
         groups.kill(host.hierarchies, group)
         _until(lambda: groups.remove(host.hierarchies, group), f"its cgroup {group} still holds processes")
+    monitor_group = f"{host.monitors}/{place.name}"
+    _until(lambda: groups.remove(host.hierarchies, monitor_group), f"its cgroup {monitor_group} still holds processes")
 
 
 def _end(host: Host, place: Place, meta: records.Meta, group: str) -> None:

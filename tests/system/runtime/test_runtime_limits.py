@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from runtime_support import LIMITS, MIB, World, fetch, wait_for
 
 from edge_daemon.keeper.ports import EnforcedLimits
+from edge_daemon.keeper.runtime import readings, records
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
 from edge_daemon.sealed import LimitValues
 
@@ -86,7 +89,7 @@ def test_the_groups_of_daemon_prepare_and_apps_stand_side_by_side(host: World) -
     from pathlib import Path
 
     assert folder is not None
-    assert {p.name for p in Path(folder).iterdir() if p.is_dir()} == {"daemon", "prepare", "apps"}
+    assert {p.name for p in Path(folder).iterdir() if p.is_dir()} == {"daemon", "prepare", "apps", "monitors"}
 
 
 def test_a_process_can_be_moved_into_the_daemons_group(host: World) -> None:
@@ -141,3 +144,15 @@ def fetched() -> bytes:
         return fetch("10.88.3.2", 80)
     except OSError:
         return b""
+
+
+def test_the_pump_of_the_log_stands_in_a_group_of_its_own_with_small_limits_and_leaves_none_behind(host: World) -> None:
+    start(host, ["/bin/yes", "all work and no play makes jack a dull boy"])
+    pid = records.read_meta(str(host.layout.container("shop", "web")))["conmon_pid"]  # type: ignore[index]
+    group = f"{host.cgroup_parent}/monitors/shop.web"
+    folder = host.runtime.hierarchies.folder("cpu", group)
+    assert Path(f"{folder}/cgroup.procs").read_text().split() == [str(pid)]
+    assert readings.limits(host.runtime.hierarchies, group) == EnforcedLimits(16 * MIB, 0, 100, 16)
+    wait_for(lambda: (readings.usage(host.runtime.hierarchies, group).throttled_usec or 0) > 0, 20, "throttling")
+    host.runtime.remove("shop", "web")
+    assert not Path(str(folder)).exists()
