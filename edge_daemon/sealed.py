@@ -122,6 +122,7 @@ class SealedService(TypedDict):
     limits: LimitValues
     probe: NotRequired[ProbeValues]
     hooks: NotRequired[SealedHooks]
+    readiness: NotRequired[ProbeValues]  # beside the probe, which then says only whether it lives
     runtime_sha256: NotRequired[str]  # of config.json without what the keeper can change while the container runs
 
 
@@ -139,6 +140,7 @@ class Revision(TypedDict):
     health_window_s: int
     max_restarts: int
     total: NotRequired[TotalValues]
+    memory_slope_percent_per_h: NotRequired[int]  # of each service's memory limit; above it the trial fails
     group: list[str]
     files: dict[str, str]  # relative path -> SHA-256 hex, every file but revision.json
 

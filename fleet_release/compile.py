@@ -125,6 +125,8 @@ def _fields(
         fields["probe"] = app.probes[service.name].values()
     if service.name in app.hooks:
         fields["hooks"] = {**fields.get("hooks", {}), **app.hooks[service.name].values()}
+    if service.name in app.readiness:
+        fields["readiness"] = app.readiness[service.name].values()
     if "restart" not in fields:
         policy = "on-failure" if runs_once else "always"
         fields["restart"] = {"policy": policy}
@@ -135,10 +137,22 @@ def _fields(
             add(f"tmpfs {mount['target']}", show_size(TMPFS_BYTES), "default size")
     fields["privileges"] = _privileges(app, service, findings, add)
     network = fields["privileges"]["network"]
+    if network == "none":
+        _check_reach(app, tree, service.name, findings)
     if network != "app" and fields.get("ports"):
         text = f"ports are published from the app's network; with network_mode: {network} remove them"
         findings.add("E0414", service.marks.get(("ports",), service.mark), text)
     return fields
+
+
+def _check_reach(app: AppFile, tree: Node, name: str, findings: Findings) -> None:
+    """Without a network nothing but a command can ask."""
+    for section, probes in (("probes", app.probes), ("readiness", app.readiness)):
+        probe = probes.get(name)
+        kind = "" if probe is None else "http" if probe.http is not None else "tcp" if probe.tcp is not None else ""
+        if kind:
+            text = f"{name} has network_mode: none, so nothing can ask it over {kind}"
+            findings.add("E0414", locate(tree, (section, name, kind), key=True), text, suggestion="exec")
 
 
 def _privileges(app: AppFile, service: ComposeService, findings: Findings, add: Any) -> dict[str, Any]:
@@ -206,7 +220,7 @@ def _images(app: AppFile, tree: Node, service: ComposeService, findings: Finding
 def _check_names(app: AppFile, tree: Node, project: ComposeProject, findings: Findings) -> None:
     """Every service that app.yaml speaks of exists, each by the place where it is spoken of."""
     spoken: list[tuple[str, tuple[str | int, ...], bool]] = []
-    for section in ("limits", "maximum", "probes", "hooks"):
+    for section in ("limits", "maximum", "probes", "readiness", "hooks"):
         spoken += [(name, (section, name), True) for name in getattr(app, section)]
     spoken += [(name, ("arch", arch, name), True) for arch, overrides in app.arch.items() for name in overrides]
     spoken += [(grant.service, ("grants", i, "service"), False) for i, grant in enumerate(app.grants)]
@@ -256,6 +270,7 @@ def _place(service: ComposeService, loc: tuple[int | str, ...], app: AppFile, tr
     sections: dict[str, tuple[str, Mapping[str, Any]]] = {
         "probe": ("probes", app.probes),
         "hooks": ("hooks", app.hooks),
+        "readiness": ("readiness", app.readiness),
         "maximum": ("maximum", app.maximum),
         "limits": ("limits", app.limits),
     }

@@ -192,7 +192,7 @@ def make_layer(folder: Path) -> None:
     shutil.copy(BUSYBOX, folder / "bin" / "busybox")
     tools = (
         "sh cat echo sleep nc httpd wget kill dd ls mount unshare ln chmod cp id touch mkdir yes head timeout ping "
-        "grep tail rm"
+        "grep tail rm awk"
     )
     for tool in tools.split():
         (folder / "bin" / tool).symlink_to("busybox")

@@ -19,7 +19,7 @@ from edge_daemon.keeper.db import KeeperDb
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.machine import Machine
 from edge_daemon.keeper.outbox import Outbox
-from edge_daemon.keeper.ports import Runtime, Seen
+from edge_daemon.keeper.ports import Runtime, Seen, Usage
 from edge_daemon.keeper.reactor import Reactor
 from edge_daemon.keeper.records import Records
 from edge_daemon.keeper.sealed_state import read_index
@@ -51,11 +51,11 @@ class SmallWorld:
 
     # -- what happens to the host
 
-    def deliver(self, releases: dict[str, str]) -> None:
-        """A generation with these releases, named like `1-crash`."""
+    def deliver(self, releases: dict[str, str], **more: Any) -> None:
+        """A generation with these releases, named like `1-crash`; `more`: of every app."""
         self.generation += 1
         apps = {
-            app: {"release": release, "services": [{"name": "web"}], "health_window_s": WINDOW_S}
+            app: {"release": release, "services": [{"name": "web"}], "health_window_s": WINDOW_S} | more
             for app, release in releases.items()
         }
         document = {"generation": self.generation, "apps": apps}
@@ -129,8 +129,8 @@ class SmallWorld:
     def seen(self) -> list[Seen]:
         return [one._replace(started_at=1.0) for one in self.containers.values()]
 
-    def usage(self, _app: str, _service: str) -> Any:
-        return type("Nothing", (), {"oom_kills": None})
+    def usage(self, _app: str, _service: str) -> Usage:
+        return Usage(None, None, None, None, None, None)
 
     def end_handle(self, _app: str, _service: str) -> None:
         return None

@@ -47,8 +47,13 @@ class TrialHost:
         number: int = 3,
         hooks: SealedHooks | None = None,
         grace_s: int = 1,
+        asked: dict[str, Any] | None = None,
+        **more: Any,
     ) -> IndexedApp:
-        """Seal a release whose one service `web` runs `args`; its volume `data` is at /data."""
+        """Seal a release whose one service `web` runs `args`; its volume `data` is at /data.
+
+        `asked`: its probes, `more`: of the revision.
+        """
         service, config = self.world.service(
             app,
             "web",
@@ -60,10 +65,11 @@ class TrialHost:
         service["restart_policy"], service["stop_grace_s"] = "always", grace_s
         if hooks is not None:
             service["hooks"] = hooks
+        service.update(asked or {})  # type: ignore[typeddict-item]
         spec = self.world.seal(app, [service], {"web": config}, f"10.88.{number}.0/24")["web"]
         revision = spec.revision["revision"]
         path = self.layout.revision(app, revision) / "revision.json"
-        sealed = json.loads(path.read_bytes()) | {"release": release, "health_window_s": window_s}
+        sealed = json.loads(path.read_bytes()) | {"release": release, "health_window_s": window_s} | more
         data = json.dumps(sealed).encode()
         path.write_bytes(data)
         return {"revision": revision, "seal": hashlib.sha256(data).hexdigest(), "release": release}

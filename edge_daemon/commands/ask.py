@@ -61,7 +61,39 @@ def _status(answer: dict[str, Any]) -> str:
     for app in reported.get("apps", ()):
         why = f": {inert(str(app['why']))}" if app.get("why") else ""
         lines.append(f"app         {app['app']} {app.get('release') or '-'} {app['state']}{why}")
+        if verdict := app.get("verdict"):
+            lines.append(f"            {inert(_verdict(verdict))}")
     return "\n".join(lines)
+
+
+FIGURES = (
+    ("memory", "memory_percent", "%"),
+    ("peak", "memory_peak_percent", "%"),
+    ("growth", "memory_slope_percent_per_h", "%/h"),
+    ("throttled", "cpu_throttled_percent", "%"),
+    ("processes", "pids_percent", "%"),
+    ("restarts", "restarts_per_h", "/h"),
+)
+
+
+def _verdict(verdict: dict[str, Any]) -> str:
+    """The host's own verdict in a line: figures against limits, and in brackets those of the last good before it."""
+    now, before = verdict.get("now") or {}, verdict.get("before") or {}
+    counts = [
+        f"{verdict[key]} {words}"
+        for key, words in (
+            ("restarts", "restarts"),
+            ("oom_kills", "killed for memory"),
+            ("failed_probes", "failed probes"),
+        )
+        if verdict.get(key)
+    ]
+    figures = [
+        f"{words} {now[key]:g}{unit}" + (f" ({before[key]:g}{unit})" if key in before else "")
+        for words, key, unit in FIGURES
+        if key in now
+    ]
+    return ", ".join([str(verdict.get("state", "")), *counts, *figures])
 
 
 def _containers(containers: list[dict[str, Any]]) -> list[list[str]]:
@@ -76,7 +108,7 @@ def _containers(containers: list[dict[str, Any]]) -> list[list[str]]:
                 str(container.get("release") or "-"),
                 str(container["name"]),
                 str(container["state"]),
-                "-" if container.get("health", "none") == "none" else str(container["health"]),
+                _health(container),
                 str(container.get("pid") or "-"),
                 str(container.get("restarts", 0)),
                 f"{memory >> 20} MiB" if memory else "-",
@@ -87,6 +119,12 @@ def _containers(containers: list[dict[str, Any]]) -> list[list[str]]:
         )
     some_why = any(row[-1] for row in rows[1:])
     return [row if some_why else row[:-1] for row in rows]
+
+
+def _health(container: dict[str, Any]) -> str:
+    word = str(container.get("health", "none"))
+    unready = "not ready" if container.get("ready") is False else "ready" if container.get("ready") else ""
+    return ", ".join(filter(None, ("" if word == "none" else word, unready))) or "-"
 
 
 def _event(event: dict[str, Any]) -> str:

@@ -63,7 +63,10 @@ class Failing:
 
     def _put(self, seen: Seen, entry: list[str], then: str, why: str) -> None:
         known = {**self._known, f"{seen.app}/{seen.service}": entry}
+        records = self._journal.records
+        row = records.service(seen.app, seen.service, seen.revision)
         with self._journal.db.transaction():
+            records.put_service(row._replace(failed_probes=row.failed_probes + 1))
             self._journal.db.put(KEY, json.dumps(known))
             self._journal.say(
                 "probe.failed",

@@ -101,7 +101,7 @@ class Journal:
                 self.records.put_app(row._replace(updated=revision))
                 self.say(kind, text, severity="warn" if returned else "info", app=app)
 
-    def proven(self, app: str, seal: str, sealed: Revision) -> None:
+    def proven(self, app: str, seal: str, sealed: Revision, figures: str = "") -> None:
         """It ran whole for its health window: from now on it is what the app goes back to."""
         row = self.records.app(app)
         if row.good_revision == sealed["revision"]:
@@ -109,7 +109,7 @@ class Journal:
         release = sealed["release"]
         with self.db.transaction():
             self.records.put_app(
-                AppRow(app, row.updated, good_revision=sealed["revision"], good_seal=seal, good_release=release)
+                AppRow(app, row.updated, sealed["revision"], seal, release, figures, earlier_figures=row.good_figures)
             )
             self.records.end_trial(app)
             self.say(
@@ -117,6 +117,22 @@ class Journal:
                 f"{app} {release} was healthy for {_duration(sealed['health_window_s'])} and is now its last good",
                 app=app,
             )
+
+    def unproven(self, app: str, seal: str, sealed: Revision, figures: str, why: str) -> None:
+        """It ran whole for its health window, and something could not be measured: it is no last good but for want of
+        another.
+        """
+        row, release = self.records.app(app), sealed["release"]
+        kept = f"{row.good_release} stays its last good" if row.good_revision else "it has no other last good"
+        with self.db.transaction():
+            if not row.good_revision:
+                self.records.put_app(AppRow(app, row.updated, sealed["revision"], seal, release, figures))
+            self.say(
+                "app.inconclusive",
+                f"{app} {release} ran whole for {_duration(sealed['health_window_s'])} and runs on, but is not proven: "
+                f"{why}; {kept}",
+                severity="warn", app=app,
+            )  # fmt: skip
 
     def removed(self, app: str) -> None:
         """Nothing of the app is left on this host."""
@@ -134,6 +150,7 @@ def _after(row: ServiceRow, seen: Seen, past: Past, name: str, boot: str) -> Ser
         oom_kills=row.oom_kills + int(seen.oom_killed),
         finished=past.finished,
         last_exit=seen.exit_code,
+        exits=row.exits + 1,
     )
 
 

@@ -16,15 +16,15 @@ from edge_daemon.keeper.errands import whole
 from edge_daemon.keeper.failing import Failing
 from edge_daemon.keeper.hooks import Hooks
 from edge_daemon.keeper.journal import Journal
-from edge_daemon.keeper.judge import Hold
 from edge_daemon.keeper.machine import Machine
 from edge_daemon.keeper.plans import UNREADABLE, WITHDRAWN, Plan, leaving_units
 from edge_daemon.keeper.ports import Seen
 from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.probing import Probes
 from edge_daemon.keeper.reactor import Reactor
+from edge_daemon.keeper.standing import Standing
 from edge_daemon.keeper.supervise import Past, Unit, Wait, Wanted, supervise
-from edge_daemon.keeper.trials import Standing, Trials
+from edge_daemon.keeper.trials import Trials
 from edge_daemon.keeper.tuner import Tuner
 from edge_daemon.keeper.upkeep import Withdrawn
 from edge_daemon.keeper.vetoes import Vetoes
@@ -45,6 +45,7 @@ class View(NamedTuple):
     stopping: frozenset[str] = frozenset()
     leaving: bool = False  # containers of another revision are still there
     health: dict[str, tuple[str, str]] = {}  # service -> what its probe says, and why
+    ready: dict[str, tuple[bool, str]] = {}  # service with a readiness of its own -> whether, and why not
     standing: Standing | None = None  # of the desired revision; None where nothing of it can be run
 
 
@@ -94,6 +95,7 @@ class Supervisor:
         self.trials.withdrawn = withdrawn or {}
         self._acts.log_bytes = index["settings"].get("log_bytes_per_container", 1 << 20)
         self._entries = dict(index["apps"])
+        self.trials.went_down(self._entries)
         plans = {app: self.trials.plan(app, entry) for app, entry in self._entries.items()}
         for app, new in plans.items():
             old = self._chosen.get(app)
@@ -104,8 +106,8 @@ class Supervisor:
 
     def replan(self, app: str) -> None:
         """What shall run of one app has changed on this host."""
-        if app in self._entries:
-            self._chosen[app] = self.plans[app] = self.trials.plan(app, self._entries[app])
+        for one in {app, *self.trials.went_down(self._entries)} & self._entries.keys():
+            self._chosen[one] = self.plans[one] = self.trials.plan(one, self._entries[one])
         self.look()
 
     def look(self) -> None:
@@ -186,6 +188,7 @@ class Supervisor:
                 frozenset(wanted.stopping),
                 leaving,
                 self._probes.words(app) | {s: (UNHEALTHY, why) for s, why in wanted.failing.items()},
+                self._probes.ready(app),
                 standing,
             )
         return again
@@ -220,6 +223,7 @@ class Supervisor:
             silent=opinion.silent - said,
             healthy=opinion.healthy | (said - failing.keys()),
             failing=failing,
+            unready=opinion.unready,
             leaving=leaving,
             stopping=stopping,
             busy=self._acts.at_work_on(app),
@@ -255,7 +259,7 @@ class Supervisor:
         said, elsewhere = self.trials.look(wanted_plan, self.plans, trial, now)
         for one in elsewhere:
             self.replan(one)
-        return said.until if isinstance(said, Hold) else NEVER, self.trials.standing(wanted_plan, entry, said, trial)
+        return self.trials.again(wanted_plan, said, now), self.trials.standing(wanted_plan, entry, said, trial)
 
     def close(self) -> None:
         """Let go of the containers; they run on."""

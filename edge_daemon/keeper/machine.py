@@ -32,8 +32,8 @@ class Machine(Protocol):
     def remove(self, app: str, service: str) -> list[str]:
         """The command that removes one container and says `{"removed": true}`."""
 
-    def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
-        """The command that runs a probe's command in its container and says `{"probe": {...}}`."""
+    def probe(self, app: str, service: str, revision: str, seal: str, kind: str) -> list[str]:
+        """The command that runs the command of a probe (or readiness) in its container and says `{"probe": {...}}`."""
 
     def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
         """The command that runs a hook (`veto`, `pre-stop`) in its container and says `{"hook": {...}}`."""
@@ -80,9 +80,9 @@ class HostMachine:
         """Through the starter."""
         return self._host.starter_command("remove", app, service)
 
-    def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
+    def probe(self, app: str, service: str, revision: str, seal: str, kind: str) -> list[str]:
         """Through the starter."""
-        return self._host.starter_command("probe", app, service, revision, seal)
+        return self._host.starter_command(kind, app, service, revision, seal)
 
     def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
         """Through the starter."""

@@ -130,3 +130,19 @@ def returnable(layout: Layout, row: AppRow, withdrawn: Mapping[str, str] = {}) -
     except (OSError, KeyError, TypeError) as error:
         return f"its last good {row.good_release} cannot be read: {error}"
     return f"of its last good {row.good_release}, the layer {lacking[:12]} is missing" if lacking else ""
+
+
+def group_of(app: str, groups: dict[str, frozenset[str]]) -> list[str]:
+    """The other apps that move together with one: those that it names, those that name it, and theirs in turn."""
+    found, waiting = {app}, [app]
+    while waiting:
+        one = waiting.pop()
+        near = {a for a, names in groups.items() if one in names} | (groups.get(one, frozenset()) & groups.keys())
+        waiting += near - found
+        found |= near
+    return sorted(found - {app})
+
+
+def mates_named(wanted: Plan) -> frozenset[str]:
+    """The apps that its release names as moving together with it."""
+    return frozenset(wanted.sealed["group"]) if wanted.sealed is not None else frozenset()

@@ -42,6 +42,7 @@ class Usage(NamedTuple):
     io_write_bytes: int | None = None
     net_rx_bytes: int | None = None  # of its own network namespace
     net_tx_bytes: int | None = None
+    memory_anon_bytes: int | None = None  # anonymous memory alone: the page cache, which comes and goes, is not in it
 
 
 class EnforcedLimits(NamedTuple):

@@ -46,6 +46,7 @@ class Target(NamedTuple):
     seal: str
     address: str  # "" when there is no network over which it could be asked
     rule: Rule
+    kind: str = "probe"  # probe or readiness: which of the sealed service's
 
 
 class Question(Protocol):
@@ -155,7 +156,7 @@ class CommandQuestion:
         self.result: Result | None = None
         self._timeout = target.rule.timeout_s
         self._last = b""
-        command = machine.probe(target.app, target.service, target.revision, target.seal)
+        command = machine.probe(target.app, target.service, target.revision, target.seal, target.kind)
         try:
             children.spawn(command, self._heard, self._ended, now=now, deadline=self._timeout + STARTER_S)
         except OSError as error:

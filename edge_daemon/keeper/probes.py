@@ -12,13 +12,15 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from edge_daemon.keeper.clock import NEVER
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 LASTED, EARLY, ENOUGH = "good for long enough", "bad while it starts", "bad often enough"
+
+Key = TypeVar("Key", bound=tuple[str, ...])
 
 MOST_AT_ONCE = 4
 FIRST_AFTER_S = 0.5
@@ -89,6 +91,11 @@ def rule_of(values: Mapping[str, Any]) -> Rule:
     )
 
 
+def speaks_within(rule: Rule) -> float:
+    """Seconds after the start by which it must be healthy or unhealthy, if it can be asked at all."""
+    return rule.start_period_s + rule.healthy_for_s + (rule.failures + 1) * (rule.every_s + rule.timeout_s)
+
+
 def _whole(value: object, least: int, most: int, usual: int) -> int:
     return min(most, max(least, value)) if type(value) is int else usual
 
@@ -131,10 +138,10 @@ def why(rule: Rule, health: Health) -> str:
     return f"{rule.question()} {health.words}{times}"
 
 
-def turn_of(waiting: Iterable[tuple[float, str, str]], running: int, now: float) -> list[tuple[str, str]]:
-    """Who is asked now, of (due, app, service): those that wait longest, and never more at once than allowed."""
+def turn_of(waiting: Iterable[tuple[float, Key]], running: int, now: float) -> list[Key]:
+    """Who is asked now, of (due, who): those that wait longest, and never more at once than allowed."""
     due = sorted(one for one in waiting if one[0] <= now)
-    return [(app, service) for _, app, service in due[: max(0, MOST_AT_ONCE - running)]]
+    return [who for _, who in due[: max(0, MOST_AT_ONCE - running)]]
 
 
 def next_due(waiting: Iterable[float], running: int) -> float:

@@ -20,7 +20,9 @@ from edge_daemon.sealed import Revision, SealedService
 
 HOST_ADDRESS = "127.0.0.1"
 
-Key = tuple[str, str]
+LIVENESS, READINESS = KINDS = "probe", "readiness"  # as the sealed service has them
+
+Key = tuple[str, str, str]  # app, service, which of the two
 Run = tuple[int | None, int | None]  # pid and start time: one run of a container
 
 
@@ -30,11 +32,12 @@ class Opinion(NamedTuple):
     probed: frozenset[str] = frozenset()  # services whose probe has an opinion
     silent: frozenset[str] = frozenset()  # those that have a probe, and none yet
     healthy: frozenset[str] = frozenset()
-    failing: dict[str, str] = {}  # unhealthy service -> why
+    failing: dict[str, str] = {}  # service that should be started again -> why
+    unready: dict[str, str] = {}  # service that should not be relied on -> why
 
 
 class Watched:
-    """One running container with a probe."""
+    """One probe of a running container."""
 
     def __init__(self, target: Target, run: Run, started: float, now: float) -> None:
         self.target = target
@@ -66,33 +69,58 @@ class Probes:
         now: float,
     ) -> Opinion:
         """Ask those containers of `observed` that are of this revision; what is known of them."""
-        services = {s["name"]: s for s in sealed["services"] if "probe" in s} if sealed is not None else {}
+        asked = {(s["name"], kind): s for s in sealed["services"] for kind in KINDS if kind in s} if sealed else {}
         running = {
             one.service: one
             for one in observed
             if sealed is not None and one.revision == sealed["revision"] and one.pid is not None
         }
-        for name in [s for a, s in self._watched if a == app]:
-            if name not in services or name not in running or name in stopping:
-                self._forget((app, name))
-        for name, service in services.items():
+        for name, kind in [key[1:] for key in self._watched if key[0] == app]:
+            if (name, kind) not in asked or name not in running or name in stopping:
+                self._forget((app, name, kind))
+        for (name, kind), service in asked.items():
             if name in running and name not in stopping and sealed is not None:
-                self._follow((app, name), _target(app, sealed["revision"], seal, service), running[name], now)
-        known = {name: w.health for name in services if (w := self._watched.get((app, name))) is not None}
-        said = frozenset(name for name, health in known.items() if health.state != probes.STARTING)
+                self._follow(
+                    (app, name, kind), _target(app, sealed["revision"], seal, service, kind), running[name], now
+                )
+        return self._opinion(app, {name for name, _ in asked}, frozenset(asked))
+
+    def _opinion(self, app: str, services: set[str], asked: frozenset[tuple[str, str]]) -> Opinion:
+        """A service is well when all its probes say so; only the one that asks whether it lives can end it."""
+        state = {
+            (name, kind): w.health.state
+            for name, kind in asked
+            if (w := self._watched.get((app, name, kind))) is not None
+        }
+        bad = {key for key, said in state.items() if said == probes.UNHEALTHY}
+        good = {n for n in services if all(state.get((n, k)) == probes.HEALTHY for m, k in asked if m == n)}
+        said = {name for name, _ in bad} | good
         return Opinion(
-            probed=said,
-            silent=frozenset(services) - said,
-            healthy=frozenset(name for name in said if known[name].state == probes.HEALTHY),
-            failing={name: self.words(app)[name][1] for name in said if known[name].state == probes.UNHEALTHY},
+            probed=frozenset(said),
+            silent=frozenset(services - said),
+            healthy=frozenset(good),
+            failing={name: self._why(app, name, kind) for name, kind in bad if kind == LIVENESS},
+            unready={name: self._why(app, name, kind) for name, kind in bad if kind == READINESS},
         )
 
+    def _why(self, app: str, name: str, kind: str) -> str:
+        watched = self._watched[app, name, kind]
+        return probes.why(watched.target.rule, watched.health)
+
     def words(self, app: str) -> dict[str, tuple[str, str]]:
-        """What the probes say of the running services of an app: (state, why)."""
+        """What the probes say of the running services of an app whether they live: (state, why)."""
         return {
             name: (w.health.state, probes.why(w.target.rule, w.health))
-            for (of, name), w in self._watched.items()
-            if of == app
+            for (of, name, kind), w in self._watched.items()
+            if of == app and kind == LIVENESS
+        }
+
+    def ready(self, app: str) -> dict[str, tuple[bool, str]]:
+        """Of the running services of an app that have a readiness of their own: whether they are ready, and why not."""
+        return {
+            name: (w.health.state == probes.HEALTHY, probes.why(w.target.rule, w.health))
+            for (of, name, kind), w in self._watched.items()
+            if of == app and kind == READINESS
         }
 
     def step(self, now: float) -> float:
@@ -105,7 +133,7 @@ class Probes:
         self._dropped = [question for question in self._dropped if question.result is None]
         running = len(self._dropped) + sum(w.question is not None for w in self._watched.values())
         waiting = {key: w.health.due for key, w in self._watched.items() if w.question is None}
-        for key in probes.turn_of([(at, *key) for key, at in waiting.items()], running, now):
+        for key in probes.turn_of([(at, key) for key, at in waiting.items()], running, now):
             watched = self._watched[key]
             watched.question = ask(watched.target, self._machine, self._reactor, self._children, now)
             del waiting[key]
@@ -149,6 +177,7 @@ class Probes:
             self._forget(key)
 
 
-def _target(app: str, revision: str, seal: str, service: SealedService) -> Target:
+def _target(app: str, revision: str, seal: str, service: SealedService, kind: str) -> Target:
     address = HOST_ADDRESS if service["network"] == "host" else service["address"]
-    return Target(app, service["name"], revision, seal, address, probes.rule_of(service["probe"]))
+    values = service["readiness"] if kind == READINESS else service["probe"]
+    return Target(app, service["name"], revision, seal, address, probes.rule_of(values), kind)

@@ -15,6 +15,8 @@ class AppRow(NamedTuple):
     good_revision: str = ""
     good_seal: str = ""
     good_release: str = ""
+    good_figures: str = ""  # `figures.Figures` of the last good as JSON
+    earlier_figures: str = ""  # ... and of the one before it
 
 
 class ServiceRow(NamedTuple):
@@ -34,6 +36,8 @@ class ServiceRow(NamedTuple):
     oom_kills: int = 0
     finished: int | None = None  # exit code with which it ended for good
     last_exit: int | None = None
+    exits: int = 0  # ends that nobody asked for
+    failed_probes: int = 0  # times that its probe made it unhealthy
 
 
 class TrialRow(NamedTuple):
@@ -45,6 +49,8 @@ class TrialRow(NamedTuple):
     tries: int  # boots in which it was started, counted before its first container is
     begun: float  # CLOCK_BOOTTIME of that boot
     failed: str = ""
+    code: str = ""  # of `failed` or `unproven`
+    unproven: str = ""  # its trial is over and inconclusive: it runs on, and nobody judges it any more
 
 
 class QuarantineRow(NamedTuple):
@@ -59,6 +65,10 @@ class QuarantineRow(NamedTuple):
     restarts: int = 0
     oom_kills: int = 0
     window_s: int = 0
+    code: str = ""
+    exits: int = 0
+    failed_probes: int = 0
+    figures: str = ""
 
 
 class HoldRow(NamedTuple):
@@ -114,6 +124,10 @@ class Records:
     def any_service(self, app: str, service: str) -> ServiceRow | None:
         """What is known of a service in whichever revision was last noted."""
         return self._services.get((app, service))
+
+    def services(self, app: str, revision: str) -> list[ServiceRow]:
+        """What is known of the services of an app in this revision."""
+        return [row for row in self._services.values() if (row.app, row.revision) == (app, revision)]
 
     def put_app(self, row: AppRow) -> None:
         """Remember."""

@@ -10,6 +10,7 @@ from edge_daemon.keeper.ports import EnforcedLimits, Usage
 from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.records import AppRow, ServiceRow
 from edge_daemon.keeper.sampler import Readings
+from edge_daemon.keeper.standing import reported
 from edge_daemon.keeper.supervise import Past, Unit
 from fleet_protocol.wire import strict_json
 from fleet_protocol.wire.bounds import MAX_REPORTED_BYTES, MAX_TEXT
@@ -52,6 +53,8 @@ def app_state(view: View, row: AppRow, states: dict[str, str]) -> tuple[str, str
         return ("updating", view.plan.why) if state == "ok" else (state, why)
     if view.plan.kind == VETOED:
         return ("held", view.plan.why) if state in ("ok", "updating") else (state, f"{why}; {view.plan.why}")
+    if standing.state == "inconclusive" and state == "ok":
+        return state, f"not proven: {standing.reason}"
     if standing.state == "held":
         words = f"{view.plan.why} {standing.reason}"
         return ("held", words) if state in ("ok", "updating") else (state, f"{why}; {words}")
@@ -82,6 +85,9 @@ def _state_of_services(view: View, row: AppRow, states: dict[str, str]) -> tuple
             return ("degraded" if row.updated == view.plan.revision else "updating"), f"{name} {why}"
     if ill := next((name for name, (health, _) in view.health.items() if health == UNHEALTHY), ""):
         return "degraded", f"{ill} is not well: {view.health[ill][1]}"
+    if unready := next((name for name, (ready, _) in view.ready.items() if not ready), ""):
+        on_trial = view.standing is not None and view.standing.state == "trial"
+        return "updating" if on_trial else "degraded", f"{unready} is not ready: {view.ready[unready][1]}"
     return ("degraded", view.plan.why) if view.plan.kind == UNREADABLE else ("ok", "")
 
 
@@ -106,7 +112,7 @@ def reported_app(
     if view.plan.sealed is not None and ("revision" in out or not view.seen):
         out["release"] = view.plan.sealed["release"]
     if view.standing is not None:
-        out["verdict"] = view.standing._asdict() | {"reason": _text(view.standing.reason)}
+        out["verdict"] = reported(view.standing)
     return out
 
 
@@ -129,7 +135,9 @@ def _service(name: str, state: str, view: View, row: ServiceRow | None, read: Re
         "sampled_at": read.at,
     } | {key: value for key, value in read.usage._asdict().items() if key != "oom_kills"}
     health, why = view.health.get(name, ("none", ""))
-    out |= {"health": health} | ({"why": _text(why)} if why else {})
+    ready, why_not = view.ready.get(name, (None, ""))
+    out |= {"health": health} | ({"ready": ready} if ready is not None else {})
+    out |= {"why": _text(why or why_not)} if why or why_not else {}
     return out | {key: value for key, value in optional.items() if value is not None} | {"limits": known(read.limits)}
 
 
@@ -162,7 +170,9 @@ def within_bounds(report: dict[str, Any]) -> bytes:
 def steady_part(report: dict[str, Any]) -> bytes:
     """What makes a report new: everything but the time and the figures that always move."""
     apps = [
-        app | {"services": [{k: v for k, v in s.items() if k not in MOVING} for s in app["services"]]}
+        {k: v for k, v in app.items() if k != "verdict"}
+        | {"services": [{k: v for k, v in s.items() if k not in MOVING} for s in app.get("services", ())]}
+        | {"verdict": {k: v for k, v in app.get("verdict", {}).items() if k not in ("now", "before")}}
         for app in report["apps"]
     ]
     return strict_json.dumps(report | {"at": 0, "apps": apps})

@@ -1,11 +1,12 @@
 """The keeper's child process for what blocks: start, retune or remove one container, run its probe's command, or prune.
 
-    python -I -OO -m edge_daemon.keeper.starter start|retune|remove|probe|prune|settle
+    python -I -OO -m edge_daemon.keeper.starter start|retune|remove|probe|readiness|prune|settle
         --state-dir D --run-dir R --cgroup-parent P --runtime X
         start  APP SERVICE REVISION SEAL LOGBYTES
         retune APP SERVICE REVISION SEAL           the running container becomes that revision's by its limits alone
         remove APP SERVICE
         probe  APP SERVICE REVISION SEAL           the command is the sealed revision's
+        readiness ...                              the same, and the other command
         prune  [APP ...]                           the apps to keep
         settle PID                                 give back the idle pages of the keeper, which has this pid
 
@@ -29,7 +30,7 @@ from fleet_protocol.wire.bounds import NAME_PATTERN, SHA256_PATTERN, matches
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 
 OPTIONS = ("--state-dir", "--run-dir", "--cgroup-parent", "--runtime")
-WORDS = {"start": 5, "retune": 4, "remove": 2, "probe": 4, "hook": 4, "settle": 1}
+WORDS = {"start": 5, "retune": 4, "remove": 2, "probe": 4, "readiness": 4, "hook": 4, "settle": 1}
 
 
 class UsageError(RuntimeFailedError):
@@ -71,11 +72,11 @@ def _run(arguments: list[str]) -> dict[str, object]:
     if verb == "remove":
         runtime.remove(words[0], words[1])
         return {"removed": True}
-    if verb == "probe":
+    if verb in ("probe", "readiness"):
         from edge_daemon.keeper.runtime import asking, lifecycle
 
         host = lifecycle.Host(layout, runtime.cgroup_parent, runtime.chosen, runtime.hierarchies)
-        return {"probe": asking.ask(host, *words)._asdict()}
+        return {"probe": asking.ask(host, verb, *words)._asdict()}
     if verb == "hook":
         from edge_daemon.keeper.runtime import asking, lifecycle
 
@@ -91,7 +92,7 @@ def _run(arguments: list[str]) -> dict[str, object]:
 def parse(arguments: list[str]) -> tuple[str, dict[str, str], list[str]]:
     """(verb, options, words), every word of the shape it must have: they become paths and names on the host."""
     if not arguments or arguments[0] not in (*WORDS, "prune"):
-        raise UsageError("the first word is start, retune, remove, probe, prune or settle")
+        raise UsageError("the first word is start, retune, remove, probe, readiness, prune or settle")
     verb, rest, options, words = arguments[0], arguments[1:], dict[str, str](), list[str]()
     while rest:
         word = rest.pop(0)

@@ -58,6 +58,7 @@ class Wanted(NamedTuple):
     silent: frozenset[str] = frozenset()  # those that have a probe, and none yet
     healthy: frozenset[str] = frozenset()  # those for which it is good
     failing: dict[str, str] = {}  # service -> why its container is not well, or has been asked to end for it
+    unready: dict[str, str] = {}  # service -> why nobody should rely on it yet; its container is left alone
     leaving: dict[str, Unit] = {}  # how containers of other revisions are stopped
     stopping: dict[str, float] = {}  # asked to stop; when its grace ends
     busy: frozenset[str] = frozenset()  # a child process is at work on it

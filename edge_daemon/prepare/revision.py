@@ -128,6 +128,8 @@ def build(app: ReadyApp, site: Site) -> tuple[str, dict[str, SealedFile]]:
     }
     if app.release.total is not None:
         revision["total"] = app.release.total.model_dump(mode="json", exclude_none=True)  # type: ignore[typeddict-item]
+    if (slope := app.release.health.memory_slope_percent_per_h) is not None:
+        revision["memory_slope_percent_per_h"] = slope
     files["revision.json"] = SealedFile(dumps(revision))
     return name, files
 
@@ -240,6 +242,9 @@ def _sealed(service: Service, ready: ReadyImage, addresses: dict[str, str]) -> S
     if service.hooks is not None:
         hooks: SealedHooks = service.hooks.model_dump(mode="json", exclude_none=True)  # type: ignore[assignment]
         out["hooks"] = hooks
+    if service.readiness is not None:
+        asked: ProbeValues = service.readiness.model_dump(mode="json", exclude_none=True)  # type: ignore[assignment]
+        out["readiness"] = asked
     return out
 
 

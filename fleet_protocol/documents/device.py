@@ -47,6 +47,7 @@ class ReportedService(OpenDocument):
     limits: KernelLimits = KernelLimits()
     memory_bytes: Count | None = None
     memory_peak_bytes: Count | None = None
+    memory_anon_bytes: Count | None = None  # without the page cache
     cpu_usec: Count | None = None
     throttled_usec: Count | None = None  # it wanted to run and had used up its share
     cpu_stalled_usec: Count | None = None  # pressure, where the kernel counts it: something in it waited, in all
@@ -59,7 +60,38 @@ class ReportedService(OpenDocument):
     pids: Count | None = None
     sampled_at: UnixTime | None = None  # when the numbers above were read
     health: Health = "none"
-    why: Text = ""  # of a health that is not good
+    ready: bool | None = None  # after a readiness of its own; None: it has none, or does not run
+    why: Text = ""  # of a health that is not good, or of what is not ready
+
+
+class Figures(OpenDocument):
+    """What an app uses of what it may; of several services the worst. None: not known, never 0."""
+
+    memory_percent: Count | None = None  # of the limit: anonymous memory, the middle of the samples
+    memory_peak_percent: Count | None = None  # the most at once, page cache included
+    memory_slope_percent_per_h: int | None = None  # growth of the anonymous memory; negative: it shrinks
+    cpu_throttled_percent: Count | None = None  # of the time
+    pids_percent: Count | None = None
+    restarts_per_h: Annotated[float, Field(ge=0)] | None = None
+
+
+VerdictState = Literal["trial", "good", "inconclusive", "bad", "failed", "held"]
+
+
+class Verdict(OpenDocument):
+    """How the desired revision of an app stands on this host, by the host's own judgement."""
+
+    state: VerdictState
+    code: Annotated[str, Field(pattern=r"^[a-z-]{0,24}$")] = ""  # of bad, failed, inconclusive: oom, leak, restarts ...
+    reason: Text = ""  # the first of it; `why` of the app says all
+    revision: Sha256 | None = None  # that is judged; where the app went back, another one runs
+    window_s: Count | None = None
+    restarts: Count | None = None
+    oom_kills: Count | None = None
+    exits: Count | None = None  # ends that nobody asked for
+    failed_probes: Count | None = None  # times that a probe made a container unhealthy
+    now: Figures | None = None
+    before: Figures | None = None  # of the last good before it
 
 
 class ReportedApp(OpenDocument):
@@ -73,6 +105,7 @@ class ReportedApp(OpenDocument):
     desired_release: Version | None = None
     limits: KernelLimits | None = None  # of all its containers together, where the release has a total
     services: Annotated[tuple[ReportedService, ...], Field(max_length=bounds.MAX_SERVICES)] = ()
+    verdict: Verdict | None = None  # None: nothing of it can be run, or it was not looked at yet
 
 
 class Reported(OpenDocument):

@@ -151,7 +151,8 @@ class Service(Document):
     volumes: Annotated[tuple[Volume, ...], Field(max_length=32)] = ()
     tmpfs: Annotated[tuple[Tmpfs, ...], Field(max_length=16)] = ()
     shm_bytes: Annotated[int, Field(ge=0, le=1 << 40)] = 8 * MIB
-    probe: Probe | None = None
+    probe: Probe | None = None  # whether it lives: a container that does not is started again
+    readiness: Probe | None = None  # whether others may rely on it; None: while it lives
     privileges: Privileges = Privileges()
     stop_signal: Annotated[str, StringConstraints(pattern=r"^SIG[A-Z0-9+]{2,10}$")] = "SIGTERM"
     stop_grace_s: Annotated[int, Field(ge=0, le=600)] = 10
@@ -222,6 +223,7 @@ class Release(Document):
             for other in service.depends_on:
                 if other not in names or other == service.name:
                     raise ValueError(f"{service.name} depends on {other}, which is not another service of this app")
+            _check_reach(service)
         for key, declared in self.config.items():
             if declared.service not in names:
                 raise ValueError(
@@ -243,6 +245,15 @@ def _within(services: tuple[Service, ...], total: Total | None) -> None:
         for service in services:
             if most is not None and (own := getattr(service.limits, field)) > most:
                 raise ValueError(f"{service.name} has {field} {own}, more than the app's total of {most}")
+
+
+def _check_reach(service: Service) -> None:
+    """A service without a network can be asked by a command alone."""
+    if service.privileges.network != "none":
+        return
+    for what, probe in (("probe", service.probe), ("readiness", service.readiness)):
+        if probe is not None and probe.exec_args is None:
+            raise ValueError(f"{service.name} has no network over which its {what} could ask it: use exec")
 
 
 def _start_order(services: tuple[Service, ...]) -> tuple[str, ...]:

@@ -216,6 +216,7 @@ class AppFile(Part):
     total: AppTotal = AppTotal()
     probes: dict[str, AppProbe] = {}
     hooks: dict[str, AppHooks] = {}
+    readiness: dict[str, AppProbe] = {}
     arch: dict[str, dict[str, ArchOverride]] = {}
     grants: list[Grant] = []
     config: dict[ConfigKeyName, AppConfigKey] = {}

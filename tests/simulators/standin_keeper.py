@@ -105,8 +105,8 @@ class StandinMachine:
     def remove(self, app: str, service: str) -> list[str]:
         return self._starter("remove", app, service)
 
-    def probe(self, app: str, service: str, revision: str, seal: str) -> list[str]:
-        raise NotImplementedError(app, service, revision, seal)
+    def probe(self, app: str, service: str, revision: str, seal: str, kind: str) -> list[str]:
+        raise NotImplementedError(app, service, revision, seal, kind)
 
     def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
         return self._starter("hook", app, service, revision, name)

@@ -49,6 +49,8 @@ def seal(state: Path, document: dict[str, Any], payload_sha256: str) -> int:
             "group": wanted.get("group", []),
             "files": {},
         }
+        if "memory_slope_percent_per_h" in wanted:
+            content["memory_slope_percent_per_h"] = wanted["memory_slope_percent_per_h"]
         revision = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         data = json.dumps(content | {"revision": revision}, sort_keys=True).encode()
         folder = state / "revisions" / app / revision

@@ -41,17 +41,18 @@ class Answer(NamedTuple):
     said: str
 
 
-def ask(host: Host, app: str, service: str, revision: str, seal: str) -> Answer:
-    """Run the probe's command once. Raises RuntimeFailedError when it could not be asked at all."""
+def ask(host: Host, kind: str, app: str, service: str, revision: str, seal: str) -> Answer:
+    """Run the command of its probe, or of its readiness, once. Raises RuntimeFailedError when it could not be asked."""
     element, place = f"{app}/{service}", host.place(app, service)
     checked = sealcheck.check(host.layout, app, service, revision, seal)
-    probe = checked.service.get("probe")
+    probe = checked.service.get("readiness") if kind == "readiness" else checked.service.get("probe")
     if probe is None or not probe.get("exec_args"):
         raise RuntimeFailedError("its revision has no command to ask it with", element=element)
     meta = records.read_meta(place.folder)
     if meta is None or meta["revision"] != revision or not processes.lives(meta["pid"], meta["start_ticks"]):
         raise RuntimeFailedError("it does not run in this revision", element=element, retry=True)
-    return run_in(host, place, checked, probe["exec_args"], float(probe["timeout_s"]))
+    purpose = "readiness" if kind == "readiness" else "probes"
+    return run_in(host, place, checked, probe["exec_args"], float(probe["timeout_s"]), purpose)
 
 
 def hook(host: Host, app: str, service: str, revision: str, name: str) -> Answer:

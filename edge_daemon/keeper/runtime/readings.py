@@ -63,6 +63,7 @@ def usage(hierarchies: Hierarchies, group: str) -> Usage:
         io_stalled_usec=_stalled(hierarchies, group, "io"),
         io_read_bytes=read,
         io_write_bytes=written,
+        memory_anon_bytes=keyed(memory.text("memory.stat"), "anon" if memory.v2 else "total_rss"),
     )
 
 

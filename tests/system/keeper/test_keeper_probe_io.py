@@ -187,7 +187,7 @@ class AskedByShell:
         self.command = command
         self.asked: list[str] = []
 
-    def probe(self, _app: str, service: str, _revision: str, _seal: str) -> list[str]:
+    def probe(self, _app: str, service: str, _revision: str, _seal: str, _kind: str) -> list[str]:
         self.asked.append(service)
         return ["/bin/sh", "-c", self.command]
 

@@ -133,7 +133,7 @@ def test_a_reason_names_the_question_the_answer_and_the_count() -> None:
 
 
 def test_those_that_wait_longest_are_asked_first_and_never_more_than_allowed() -> None:
-    waiting = [(float(n), "app", f"s{n}") for n in range(9, 0, -1)]
+    waiting = [(float(n), ("app", f"s{n}")) for n in range(9, 0, -1)]
 
     assert turn_of(waiting, 0, now=8.0) == [("app", "s1"), ("app", "s2"), ("app", "s3"), ("app", "s4")]
     assert turn_of(waiting, MOST_AT_ONCE - 1, now=8.0) == [("app", "s1")]

@@ -9,9 +9,9 @@ import pytest
 
 from edge_daemon.commands.lengths import LengthError, seconds
 from edge_daemon.keeper.db import KeeperDb
-from edge_daemon.keeper.plans import returnable
+from edge_daemon.keeper.plans import group_of, returnable
 from edge_daemon.keeper.records import MOST_QUARANTINED, AppRow, HoldRow, QuarantineRow, Records, ServiceRow, TrialRow
-from edge_daemon.keeper.trials import carried_over, group_of
+from edge_daemon.keeper.trials import carried_over
 from edge_daemon.layout import Layout
 
 DAY = 86400
