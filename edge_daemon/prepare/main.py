@@ -59,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
             _join(args.cgroup)
             preparation = Preparation(layout, report, keep, args.cgroup_parent)
             preparation.check() if args.check else preparation.run(_document(args.document))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever started it is gone, and starts another
+        return Exit.OTHER
     except RoadsteadError as error:
         return _refuse(report, error)
     except ValueError as error:
