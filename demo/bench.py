@@ -23,6 +23,7 @@ def main() -> int:
         ),
         ("a container's start and removal", ("-m", "edge_daemon.keeper.runtime.bench")),
         ("the server, 10,000 devices", ("-m", "fleet_server.bench")),
+        ("decisions of a rollout", ("-m", "fleet_server.bench_rollout")),
     )
     status = 0
     for title, command in parts:
