@@ -67,11 +67,12 @@ class PortMapping(TypedDict):
 
 
 class VolumeMount(TypedDict):
-    """A named volume; the keeper makes `volumes/<app>/<name>` (owned by the shifted root) before the first start."""
+    """A named volume; the keeper makes `volumes/<app>/<name>` before the first start."""
 
     name: str
     target: str
     read_only: bool
+    quota_bytes: NotRequired[int]  # its size; absent: none
 
 
 class ProbeValues(TypedDict):

@@ -19,6 +19,7 @@ from fleet_release.values import parse_platform, show_size
 from fleet_release.yaml_tree import Node, locate
 
 TMPFS_BYTES = 16 << 20
+VOLUME_BYTES = 64 << 20
 STAND_IN = Image(manifest="sha256:" + "0" * 64, manifest_size=1, download_bytes=0, unpacked_bytes=0)
 USUAL_PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7")
 
@@ -135,6 +136,11 @@ def _fields(
         if "size_bytes" not in mount:
             mount["size_bytes"] = TMPFS_BYTES
             add(f"tmpfs {mount['target']}", show_size(TMPFS_BYTES), "default size")
+    for mount in fields.get("volumes", ()):
+        said = app.volumes.get(mount["name"])
+        mount["quota_bytes"] = VOLUME_BYTES if said is None else said.quota
+        if said is None:
+            add(f"volume {mount['name']}", show_size(VOLUME_BYTES), "default quota")
     fields["privileges"] = _privileges(app, service, findings, add)
     network = fields["privileges"]["network"]
     if network == "none":
@@ -231,6 +237,10 @@ def _check_names(app: AppFile, tree: Node, project: ComposeProject, findings: Fi
             code = "E0443" if path[0] == "config" else "E0441"
             text = f"{name} is not a service of the compose file"
             findings.add(code, mark, text, suggestion=did_you_mean(name, project.services))
+    kept = project.volumes.values()
+    for name in (name for name in app.volumes if name not in kept):
+        mark, text = locate(tree, ("volumes", name), key=True), f"{name} is not a volume of the compose file"
+        findings.add("E0441", mark, text, suggestion=did_you_mean(name, kept))
     images = {s.image for s in project.services.values()} | {
         o.image for overrides in app.arch.values() for o in overrides.values()
     }

@@ -39,6 +39,7 @@ def _on(controller: str, file: str, means: Means = Means.ENFORCED) -> Kept:
 
 
 _ABSENT = Kept(Means.ABSENT, "memory", "")
+_LOOP = Kept(Means.ENFORCED, "", "a loop device")
 _RLIMITS = Kept(Means.ENFORCED, "", "rlimit")
 
 TABLE: dict[str, Limit] = {
@@ -71,6 +72,9 @@ TABLE: dict[str, Limit] = {
         "total.memory_bytes", "Of all containers of an app together, on the group around them; likewise the next two."),
     "total-cpu": Limit(_on("cpu", "cpu.max"), _on("cpu", "cpu.cfs_quota_us"), True, "total.cpu_millis"),
     "total-pids": Limit(_on("pids", "pids.max"), _on("pids", "pids.max"), True, "total.pids"),
+    "volumes": Limit(_LOOP, _LOOP, False, "volumes.quota_bytes",
+        "Each volume is an ext4 file system of that size in a file whose room is taken when it is made, so it is full "
+        "for its app alone. It grows with the quota at the next start, and never shrinks."),
     "devices": Limit(Kept(Means.ENFORCED, "", "a BPF program"), _on("devices", "devices.allow"), False, "",
         "Only those that the release is granted and the host's policy allows."),
     "open-files": Limit(_RLIMITS, _RLIMITS, False, "nofile", "Of each process; taken when a process starts."),

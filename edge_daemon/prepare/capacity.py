@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from edge_daemon.keeper.runtime import readings
 from edge_daemon.keeper.runtime.hierarchies import Hierarchies, detect
+from edge_daemon.layout import Layout
 from edge_daemon.prepare import admission
+from fleet_protocol.documents.release import Release
 
 
 def read_capacity(cgroup_parent: str, reserve: int | None) -> admission.Capacity:
@@ -21,6 +24,17 @@ def read_capacity(cgroup_parent: str, reserve: int | None) -> admission.Capacity
         pid_max=_lower(_number("/proc/sys/kernel/pid_max"), _number("/proc/sys/kernel/threads-max")),
         group_pids=_least(hierarchies, cgroup_parent, "pids", "pids.max", "pids.max"),
     )
+
+
+def volume_bytes(layout: Layout, releases: Iterable[Release]) -> int:
+    """What volumes will take on this disk that they have not yet."""
+    quotas = {
+        layout.volumes / release.app / f"{volume.name}.img": volume.quota_bytes
+        for release in releases
+        for service in release.services
+        for volume in service.volumes
+    }
+    return sum(max(0, quota - (image.stat().st_size if image.exists() else 0)) for image, quota in quotas.items())
 
 
 def _least(hierarchies: Hierarchies, parent: str, controller: str, v1_name: str, v2_name: str) -> int | None:

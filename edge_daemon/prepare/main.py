@@ -24,7 +24,7 @@ from typing import Any
 from edge_daemon.layout import Layout
 from edge_daemon.prepare import addresses, garbage, seal
 from edge_daemon.prepare.admission import admit
-from edge_daemon.prepare.capacity import read_capacity
+from edge_daemon.prepare.capacity import read_capacity, volume_bytes
 from edge_daemon.prepare.channel import unpacked
 from edge_daemon.prepare.errors import PlanError, PrepareError
 from edge_daemon.prepare.helper import Helper
@@ -104,7 +104,7 @@ class Preparation:
             )
             self._report.progress("planning")
             images = {release.app: self._images(helper, release) for release, _, _ in apps}
-            planned = self._plan(desired, images)
+            planned = self._plan(desired, images, volume_bytes(self._layout, (release for release, _, _ in apps)))
             carry_out(planned, helper, self._store, self._report, self._policy.uid_base)
             self._report.progress("sealing")
             indexed = self._seal_revisions(apps, images)
@@ -215,7 +215,7 @@ class Preparation:
         self._store.put_blob(digest, data)
         return data
 
-    def _plan(self, desired: DesiredState, images: dict[str, dict[str, ReadyImage]]) -> Plan:
+    def _plan(self, desired: DesiredState, images: dict[str, dict[str, ReadyImage]], volumes: int) -> Plan:
         ready = [(app, image) for app, by_service in images.items() for image in by_service.values()]
         wanted = tuple(
             PlannedImage(app, i.image.manifest, i.layers, i.image.unpacked_bytes)
@@ -233,12 +233,13 @@ class Preparation:
         blobs = frozenset(_blob_names(ready, self._layout))
         stay = garbage.needed(self._layout, self._keep, layers, blobs)
         try:
-            check_room(planned.disk_bytes, self._store.free_bytes(), quota=quota, pinned=sum(unpacked_layers.values()))
+            pinned = sum(unpacked_layers.values())
+            check_room(planned.disk_bytes, self._store.free_bytes(), volumes=volumes, quota=quota, pinned=pinned)
         except PlanError:
             self._report.progress("cleaning up")
             garbage.collect(self._layout, self._store, stay, partials)
             pinned = sum(self._store.unpacked().values())
-            check_room(planned.disk_bytes, self._store.free_bytes(), quota=quota, pinned=pinned)
+            check_room(planned.disk_bytes, self._store.free_bytes(), volumes=volumes, quota=quota, pinned=pinned)
         return planned
 
     def _seal_revisions(

@@ -89,12 +89,15 @@ def room(image: PlannedImage, unpacked: Mapping[str, int]) -> int:
     return image.unpacked_bytes - known
 
 
-def check_room(needed: int, free: int, *, quota: int | None = None, pinned: int = 0) -> None:
-    """Raises PlanError when `needed` bytes do not fit beside the reserve, or beside what is `pinned` within `quota`."""
+def check_room(needed: int, free: int, *, volumes: int = 0, quota: int | None = None, pinned: int = 0) -> None:
+    """Raises PlanError when `needed` bytes do not fit beside the reserve and what new `volumes` take, or beside what is
+    `pinned` within `quota`.
+    """
     usable = max(0, free - RESERVE_BYTES)
-    if needed > usable:
+    if needed + volumes > usable:
+        of = f" ({megabytes(volumes)} MB of it for volumes)" if volumes else ""
         raise PlanError(
-            f"{megabytes(needed)} MB needed, {megabytes(usable)} MB free after clean-up",
+            f"{megabytes(needed + volumes)} MB needed{of}, {megabytes(usable)} MB free after clean-up",
             element="the image store",
             hint="free space on the host, or make the release smaller",
         )

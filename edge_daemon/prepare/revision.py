@@ -227,7 +227,10 @@ def _sealed(service: Service, ready: ReadyImage, addresses: dict[str, str]) -> S
             }
             for p in service.ports
         ],
-        "volumes": [{"name": v.name, "target": v.target, "read_only": v.read_only} for v in service.volumes],
+        "volumes": [
+            {"name": v.name, "target": v.target, "read_only": v.read_only, "quota_bytes": v.quota_bytes}
+            for v in service.volumes
+        ],
         "depends_on": dict(service.depends_on),
         "restart_policy": service.restart.policy,
         "stop_signal": service.stop_signal,

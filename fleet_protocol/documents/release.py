@@ -101,6 +101,7 @@ class Volume(Document):
     name: Name
     target: AbsolutePath
     read_only: bool = False
+    quota_bytes: Annotated[int, Field(ge=4 * MIB, le=bounds.MAX_INTEGER)] = 64 * MIB  # what it takes on the host's disk
 
 
 class Tmpfs(Document):
@@ -229,6 +230,10 @@ class Release(Document):
                 raise ValueError(
                     f"configuration key {key} goes to {declared.service}, which is not a service of this app"
                 )
+        quotas: dict[str, int] = {}
+        for volume in (v for service in self.services for v in service.volumes):
+            if quotas.setdefault(volume.name, volume.quota_bytes) != volume.quota_bytes:
+                raise ValueError(f"the volume {volume.name} has two quotas")
         _within(self.services, self.total)
         _start_order(self.services)
         return self

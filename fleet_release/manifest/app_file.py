@@ -61,6 +61,12 @@ class AppTotal(Part):
         return {field: value for field, value in said.items() if value is not None}
 
 
+class AppVolume(Part):
+    """One named volume of the compose file."""
+
+    quota: Size
+
+
 class Defaults(Part):
     """For every service that neither the compose file nor `limits` says more about."""
 
@@ -214,6 +220,7 @@ class AppFile(Part):
     limits: dict[str, AppLimits] = {}
     maximum: dict[str, AppLimits] = {}
     total: AppTotal = AppTotal()
+    volumes: dict[str, AppVolume] = {}
     probes: dict[str, AppProbe] = {}
     hooks: dict[str, AppHooks] = {}
     readiness: dict[str, AppProbe] = {}

@@ -7,7 +7,7 @@ import shutil
 import socket
 from contextlib import suppress
 
-from edge_daemon.keeper.runtime import groups, mounts, namespaces
+from edge_daemon.keeper.runtime import groups, mounts, namespaces, volumes
 from edge_daemon.keeper.runtime.hierarchies import Hierarchies
 from edge_daemon.keeper.runtime.isolation import BRIDGE, Networks, bridge_name
 from edge_daemon.layout import Layout
@@ -29,6 +29,7 @@ def prune(layout: Layout, hierarchies: Hierarchies, cgroup_parent: str, apps: se
         for _, interface in socket.if_nameindex():
             if BRIDGE.fullmatch(interface) and interface not in keep:
                 namespaces.delete_bridge(interface)
+    volumes.unmount_others(layout, apps)
     for folder in ("apps", "monitors"):
         for name in _names(hierarchies, f"{cgroup_parent}/{folder}"):
             if name.partition(".")[0] not in apps:

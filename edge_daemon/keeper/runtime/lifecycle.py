@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from edge_daemon.keeper.ports import StartSpec
 from edge_daemon.keeper.runtime import (
@@ -28,6 +27,7 @@ from edge_daemon.keeper.runtime import (
     processes,
     records,
     sealcheck,
+    volumes,
 )
 from edge_daemon.keeper.runtime.choose import Chosen
 from edge_daemon.keeper.runtime.errors import PostStartError, RuntimeFailedError
@@ -36,7 +36,6 @@ from edge_daemon.keeper.runtime.isolation import Networks, clash
 from edge_daemon.keeper.runtime.monitor import Place
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import LimitValues, SealedService
-from fleet_protocol.wire.durable import rename_durably
 
 END_SECONDS = 10.0
 MONITOR: LimitValues = {"memory_bytes": 16 << 20, "cpu_millis": 100, "cpu_weight": 50, "pids": 16, "nofile": 0}
@@ -143,7 +142,8 @@ def _bring_up(host: Host, place: Place, group: str, checked: sealcheck.Checked, 
     around = group.rpartition("/")[0]
     groups.make(host.hierarchies, around, leaf=False)
     groups.apply_total(host.hierarchies, around, checked.revision.get("total", {}))
-    _make_volumes(host.layout, meta["app"], service, owner)
+    for volume in service["volumes"]:
+        volumes.make_ready(host.layout, meta["app"], volume, owner.user_uid, owner.user_gid)
     _make_log(place, log_bytes)
     _make_namespace(host, place, service)
     mounts.mount_root(
@@ -216,21 +216,6 @@ def _upper_bytes(checked: sealcheck.Checked) -> int:
     if checked.config["root"].get("readonly"):
         return mounts.READ_ONLY_UPPER_BYTES
     return checked.service["limits"]["memory_bytes"]  # it counts against the container's memory in any case
-
-
-def _make_volumes(layout: Layout, app: str, service: SealedService, owner: sealcheck.Owner) -> None:
-    """Named volumes belong to the user of the service that first uses them; what is there is left as it is."""
-    for volume in service["volumes"]:
-        path = f"{layout.volumes}/{app}/{volume['name']}"
-        if os.path.isdir(path):
-            continue
-        with suppress(FileNotFoundError):
-            os.rmdir(f"{path}.new")  # of a start that was cut short
-        os.makedirs(f"{layout.volumes}/{app}", 0o711, exist_ok=True)
-        os.mkdir(f"{path}.new", 0o755)
-        os.chmod(f"{path}.new", 0o755)  # noqa: S103 - whatever our umask
-        os.chown(f"{path}.new", owner.user_uid, owner.user_gid)
-        rename_durably(Path(f"{path}.new"), Path(path))
 
 
 def _make_log(place: Place, log_bytes: int) -> None:

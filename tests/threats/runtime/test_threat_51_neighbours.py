@@ -33,7 +33,8 @@ HOGS = {
     "descriptors": 'f=; for i in $(cat /data/names); do f="$f /etc/passwd"; done; '
     "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do tail -f $f >/dev/null 2>&1 & done; wait",
     "log": "yes all work and no play makes jack a dull boy",
-    "disk": "while :; do for d in /tmp /run /dev/shm; do dd if=/dev/zero of=$d/x bs=1M count=64; rm $d/x; done; done",
+    "disk": "while :; do for d in /junk /tmp /run /dev/shm; do dd if=/dev/zero of=$d/x bs=1M count=64; rm $d/x; done; "
+    "done",
 }
 WAIT_FOR_IT = "until [ -f /data/{name} ]; do sleep 0.1; done; "
 ROUNDS, CALLS, TRIES = 10, 20, 3
@@ -71,7 +72,10 @@ def daemon(host: World) -> Iterator[None]:
 
 def desired(host: World) -> None:
     """A generation with a calm app, and one whose services each wait for the word to become a hog."""
-    volumes = [{"name": "data", "target": "/data", "read_only": True}]
+    volumes = [
+        {"name": "data", "target": "/data", "read_only": True},
+        {"name": "junk", "target": "/junk", "read_only": False, "quota_bytes": 16 * MIB},
+    ]
     limits: LimitValues = {**LIMITS, "cpu_millis": 400}
     evil = [
         host.service(
@@ -198,6 +202,9 @@ def busy(host: World, name: str) -> bool:
         return (readings.keyed(own.text("pids.events"), "max") or 0) > 0  # forks that were refused
     if name == "memory":
         return int(containers(host)["evil/memory"]["oom_kills"]) > 0
+    if name == "log":
+        pump = f"{host.cgroup_parent}/monitors/evil.log"
+        return (readings.usage(host.runtime.hierarchies, pump).throttled_usec or 0) > 0
     return (usage.cpu_usec or 0) > 500_000
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from runtime_support import LIMITS, World, wait_for
 
-from edge_daemon.sealed import LimitValues
+from edge_daemon.sealed import LimitValues, VolumeMount
 
 pytestmark = pytest.mark.alone  # it counts what is free on the whole disk
 
@@ -53,6 +53,20 @@ def test_threat_52_endless_output_stays_within_the_logs_room(host: World) -> Non
     log = host.layout.logs / "evil" / "w"
     wait_for(lambda: (host.runtime.usage("evil", "w").cpu_usec or 0) > 50_000, 20, "much output")
     assert 0 < _room(log) <= 64 * 1024 + 8192
+
+
+def test_threat_52_a_volume_that_is_full_is_full_for_its_app_alone(host: World) -> None:
+    before = os.statvfs(host.base)
+    junk: VolumeMount = {"name": "data", "target": "/data", "read_only": False, "quota_bytes": 16 << 20}
+    fill = ["/bin/sh", "-c", "while :; do dd if=/dev/zero of=/data/$RANDOM bs=1M count=64; done"]
+    host.runtime.start(host.app("evil", host.service("evil", "w", fill, network="none", volumes=[junk]))["w"])
+    host.says("evil", "w", "No space left on device")
+    after = os.statvfs(host.base)
+    assert (before.f_bavail - after.f_bavail) * after.f_frsize < 48 << 20
+    write = ["/bin/sh", "-c", "dd if=/dev/zero of=/data/mine bs=1M count=8 && echo written"]
+    host.runtime.start(host.app("calm", host.service("calm", "w", write, network="none", volumes=[junk]))["w"])
+    host.says("calm", "w", "written")
+    assert host.seen("evil", "w").pid is not None
 
 
 def _room(folder: Path) -> int:

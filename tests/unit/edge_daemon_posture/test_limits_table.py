@@ -14,7 +14,7 @@ from edge_daemon.posture.limits import TABLE, Kept, Limit, Means
 from edge_daemon.prepare import oci
 from edge_daemon.prepare.host import Host
 from edge_daemon.sealed import LimitValues, TotalValues
-from fleet_protocol.documents.release import Limits, Total
+from fleet_protocol.documents.release import Limits, Total, Volume
 
 OLD: LimitValues = {"memory_bytes": 64 << 20, "cpu_millis": 500, "cpu_weight": 100, "pids": 32, "nofile": 256}
 NEW: LimitValues = {
@@ -72,7 +72,8 @@ def test_a_live_change_writes_the_files_of_live_limits_and_no_others(tmp_path: P
 def test_every_limit_of_a_release_has_a_row_and_every_row_a_limit() -> None:
     fields = {limit.field for limit in TABLE.values() if limit.field}
     totals = {f"total.{name}" for name in Total.model_fields}
-    assert fields == set(Limits.model_fields) | totals
+    assert fields == set(Limits.model_fields) | totals | {"volumes.quota_bytes"}
+    assert "quota_bytes" in Volume.model_fields
     assert set(get_type_hints(LimitValues)) == set(Limits.model_fields)
     assert set(get_type_hints(TotalValues)) == set(Total.model_fields)
 

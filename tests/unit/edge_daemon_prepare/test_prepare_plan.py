@@ -93,3 +93,9 @@ def test_a_plan_beyond_the_quota_is_refused_with_all_three_numbers() -> None:
 @pytest.mark.parametrize(("count", "said"), [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2)])
 def test_megabytes_are_rounded_up(count: int, said: int) -> None:
     assert megabytes(count) == said
+
+
+def test_volumes_that_are_still_to_be_made_count_as_room_that_is_needed() -> None:
+    check_room(10_000_000, 30_000_000 + RESERVE_BYTES, volumes=20_000_000)
+    with pytest.raises(PlanError, match=r"31 MB needed \(21 MB of it for volumes\), 30 MB free"):
+        check_room(10_000_000, 30_000_000 + RESERVE_BYTES, volumes=21_000_000)

@@ -191,8 +191,22 @@ def test_a_grant_gives_what_the_compose_file_asks_for() -> None:
 
 def test_a_named_volume_keeps_its_name_or_says_what_it_becomes() -> None:
     report = lint_service("volumes: [db_data:/data:ro]", rest="volumes: {db_data: }\n")
-    assert service_of(report)["volumes"] == [{"name": "db-data", "target": "/data", "read_only": True}]
+    mount = {"name": "db-data", "target": "/data", "read_only": True, "quota_bytes": 64 << 20}
+    assert service_of(report)["volumes"] == [mount]
+    draft = report.apps[0].draft
+    assert draft is not None
+    assert "+ services.gw.volume db-data  64Mi   (default quota)" in [str(added) for added in draft.added]
     assert "the volume db_data is kept as db-data" in [f.message for f in report.findings]
+
+
+def test_a_volumes_quota_stands_in_app_yaml_and_a_volume_of_no_service_is_a_fault() -> None:
+    body, rest = "volumes: [data:/data]", "volumes: {data: }\n"
+    report = lint_service(body, app="volumes: {data: {quota: 1Gi}}\n", rest=rest)
+    assert service_of(report)["volumes"][0]["quota_bytes"] == 1 << 30
+    report = lint_service(body, app="volumes: {dta: {quota: 1Gi}}\n", rest=rest)
+    assert ("E0441", "dta is not a volume of the compose file") in said(report)
+    report = lint_service(body, app="volumes: {data: {quota: 1Ki}}\n", rest=rest)
+    assert [code for code, _ in said(report)] == ["E0414"]
 
 
 def test_configs_become_declared_keys_and_secrets_are_never_read() -> None:
