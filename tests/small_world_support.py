@@ -1,7 +1,8 @@
 """A host in memory for the real supervisor: containers are rows, children end at once, time is a number.
 
 What a container does stands in its release: `good` runs, `crash` ends after half a second, `oom` is killed for memory
-after a second, `panic` takes the host down. Every start and stop is checked against what must never happen.
+after a second, `panic` takes the host down, `hang` fails its probe, `unready` its readiness, `leak` takes more and more
+memory. Every start and stop is checked against what must never happen.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from edge_daemon.sealed import Index
 
 SEAL = runpy.run_path(str(Path(__file__).parent / "simulators" / "standin_prepare.py"))["seal"]
 WINDOW_S = 10
+SLOPE = 1000  # percent of the limit per hour
+ASKED = {"exec_args": ["ask"], "every_s": 1, "timeout_s": 1, "start_period_s": 0, "failures": 2, "healthy_for_s": 0}
+WEB = {"name": "web", "probe": ASKED, "readiness": ASKED}
 LIVES = {"crash": 0.5, "oom": 1.0}
 
 
@@ -45,6 +49,7 @@ class SmallWorld:
         self.behaviour: dict[str, str] = {}  # revision -> what it does
         self.starts: list[tuple[str, str]] = []  # (app, release)
         self.down = False
+        self.measures = True  # the kernel counts memory
         self.withdrawn: dict[str, dict[str, str]] = {}
         self.ended: list[Callable[[int], None]] = []  # children that have done their work
         self.restart()
@@ -55,7 +60,7 @@ class SmallWorld:
         """A generation with these releases, named like `1-crash`; `more`: of every app."""
         self.generation += 1
         apps = {
-            app: {"release": release, "services": [{"name": "web"}], "health_window_s": WINDOW_S} | more
+            app: {"release": release, "services": [dict(WEB)], "health_window_s": WINDOW_S} | more
             for app, release in releases.items()
         }
         document = {"generation": self.generation, "apps": apps}
@@ -108,7 +113,7 @@ class SmallWorld:
             self.now, left = self.now + step, left - step
             for key, one in self.containers.items():
                 if one.pid is not None and one.started_at is not None and one.started_at <= self.now:
-                    oom = self.behaviour[one.revision] == "oom"
+                    oom = self.behaviour.get(one.revision) == "oom"
                     self.containers[key] = one._replace(pid=None, exit_code=137 if oom else 1, oom_killed=oom)
 
     def runs(self, app: str) -> str:
@@ -120,6 +125,10 @@ class SmallWorld:
         """Kinds and apps, in order."""
         return [f"{event.kind} {event.app}" for event in self.outbox.recent(10_000)]
 
+    def stray(self, app: str) -> None:
+        """A container is there that nobody here remembers."""
+        self.containers[app] = Seen(app, "web", "f" * 64, 999, 1e9, 100, None, None, oom_killed=False)
+
     # -- as Machine, Runtime, Reactor and Children
 
     @property
@@ -129,15 +138,23 @@ class SmallWorld:
     def seen(self) -> list[Seen]:
         return [one._replace(started_at=1.0) for one in self.containers.values()]
 
-    def usage(self, _app: str, _service: str) -> Usage:
-        return Usage(None, None, None, None, None, None)
+    def usage(self, app: str, _service: str) -> Usage:
+        one, held = self.containers.get(app), None
+        if one is not None and self.measures:
+            kind, age = self.behaviour.get(one.revision, ""), self.now - (one.start_ticks or 0) / TICKS_PER_SECOND
+            held = int(1e6 + age * 1e5 if kind == "leak" else 1e6)
+        return Usage(None, None, None, None, None, None, memory_anon_bytes=held)
 
     def end_handle(self, _app: str, _service: str) -> None:
         return None
 
     def signal(self, app: str, _service: str, _name: str) -> None:
-        one = self.containers[app]
-        assert one.revision != self.keeper.plans[app].revision, f"{app} is stopped although it is wanted"
+        one, told = self.containers[app], self.events()
+        assert self.index is not None
+        if one.revision == self.keeper.plans[app].revision:
+            assert f"probe.failed {app}" in told, f"{app} is stopped although it is wanted, and nothing says why"
+        elif one.revision == self.index["apps"][app]["revision"] and not self.keeper.trials.withdrawn.get(app):
+            assert f"app.quarantined {app}" in told, f"{app} is stopped although it is desired, and nothing says why"
         self.containers[app] = one._replace(pid=None, exit_code=0)
 
     def start(self, app: str, _service: str, revision: str, _seal: str, _log_bytes: int) -> list[str]:
@@ -165,13 +182,18 @@ class SmallWorld:
         self.containers.pop(app, None)
         return ["removed"]
 
+    def probe(self, app: str, _service: str, revision: str, _seal: str, kind: str) -> list[str]:
+        bad = {"hang": "probe", "unready": "readiness"}.get(self.behaviour.get(revision, ""), "")
+        assert self.containers[app].revision == revision
+        return ["probe", json.dumps({"status": int(kind == bad), "said": ""})]
+
     def prune(self, _apps: set[str]) -> list[str]:
         return ["pruned"]
 
     def spawn(
         self, command: list[str], heard: Callable[[bytes], None], ended: Callable[[int], None], **_: object
     ) -> None:
-        heard(f'{{"{command[0]}": true}}'.encode())
+        heard(f'{{"{command[0]}": {command[1] if command[0] == "probe" else "true"}}}'.encode())
         self.ended.append(ended)
 
     def watch(self, *_: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_world_support import WINDOW_S, SmallWorld
+from small_world_support import SLOPE, WINDOW_S, SmallWorld
 
 from edge_daemon.keeper import loop
 from edge_daemon.keeper.figures import Figures, Gauge, Gauges, as_text, known_only, of_text, worst
@@ -151,6 +151,7 @@ def told(world: SmallWorld, kind: str) -> list[str]:
 def test_without_the_signal_a_trial_ends_inconclusive_takes_no_last_good_and_is_not_judged_again(
     world: SmallWorld,
 ) -> None:
+    world.measures = False
     world.deliver({"shop": "1-good"})
     world.advance(3 * WINDOW_S)
     world.deliver({"shop": "2-good"}, memory_slope_percent_per_h=10)
@@ -177,6 +178,7 @@ def test_without_the_signal_a_trial_ends_inconclusive_takes_no_last_good_and_is_
 
 
 def test_with_no_other_last_good_it_is_what_the_app_goes_back_to_and_still_not_good(world: SmallWorld) -> None:
+    world.measures = False
     world.deliver({"shop": "1-good"}, memory_slope_percent_per_h=10)
     world.advance(2 * WINDOW_S + 80)
     assert standing(world, "shop").state == "inconclusive"
@@ -209,3 +211,50 @@ def test_a_group_that_went_down_twice_says_so_once(world: SmallWorld) -> None:
     ]
     assert sum("went down twice" in text for text in told(world, "app.returned")) == 1
     assert (standing(world, "shop").code, standing(world, "till").code) == ("host-down", "group")
+
+
+CODES = {
+    "crash": "restarts", "oom": "oom", "panic": "host-down", "hang": "unhealthy", "unready": "not-ready",
+    "leak": "leak",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_each_way_to_fail_has_its_code_and_its_words(world: SmallWorld, kind: str) -> None:
+    world.deliver({"shop": "0-good"}, memory_slope_percent_per_h=SLOPE)
+    world.advance(3 * WINDOW_S)
+    world.deliver({"shop": f"1-{kind}"}, memory_slope_percent_per_h=SLOPE)
+    world.advance(60 + 4 * WINDOW_S)
+
+    found = standing(world, "shop")
+    assert (found.state, found.code) == ("bad", CODES[kind])
+    assert world.runs("shop") == "0-good"
+    assert device.Verdict.from_value(reported(found)).reason == found.reason
+    assert found.before is not None
+    assert found.before.memory_percent == 6
+    (quarantined,) = told(world, "app.quarantined")
+    assert found.reason in quarantined
+
+
+def test_a_release_that_is_not_ready_is_never_started_again_for_it(world: SmallWorld) -> None:
+    world.deliver({"shop": "1-unready"}, memory_slope_percent_per_h=SLOPE)
+    world.advance(20 * WINDOW_S)
+
+    assert world.starts == [("shop", "1-unready")]
+    assert told(world, "probe.failed") == []
+    assert standing(world, "shop").state == "failed"
+    assert standing(world, "shop").counts == Counts()
+
+
+def test_the_verdict_lives_over_restarts_of_the_daemon_and_reboots(world: SmallWorld) -> None:
+    world.deliver({"shop": "0-good"}, memory_slope_percent_per_h=SLOPE)
+    world.advance(3 * WINDOW_S)
+    world.deliver({"shop": "1-hang"}, memory_slope_percent_per_h=SLOPE)
+    world.advance(60)
+    before = standing(world, "shop")
+    assert before.state == "bad"
+
+    for again in (world.restart, world.reboot):
+        again()
+        world.advance(5)
+        assert standing(world, "shop") == before

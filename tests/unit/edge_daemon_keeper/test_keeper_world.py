@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_world_support import WINDOW_S, SmallWorld
+from small_world_support import SLOPE, WINDOW_S, SmallWorld
 
 from edge_daemon.keeper import acts, loop
 
-KINDS = ("good", "crash", "oom", "panic")
-A_WHILE = 40.0 + 6 * WINDOW_S
+KINDS = ("good", "crash", "oom", "panic", "hang", "unready", "leak")
+A_WHILE = 60.0 + 12 * WINDOW_S
 
 releases = st.builds("{}-{}".format, st.integers(1, 3), st.sampled_from(KINDS))
 steps = st.one_of(
@@ -24,9 +24,9 @@ steps = st.one_of(
 
 
 @settings(max_examples=40, deadline=None)
-@given(first=st.sampled_from(["0-good", "0-crash"]), story=st.lists(steps, max_size=8))
+@given(first=st.sampled_from(["0-good", "0-crash"]), story=st.lists(steps, max_size=8), stray=st.booleans())
 def test_whatever_happens_no_quarantined_revision_starts_and_the_last_good_runs_in_the_end(
-    first: str, story: list[tuple[str, ...]]
+    first: str, story: list[tuple[str, ...]], stray: bool
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name, pytest.MonkeyPatch.context() as patch:
         for module in (loop, acts):
@@ -34,12 +34,14 @@ def test_whatever_happens_no_quarantined_revision_starts_and_the_last_good_runs_
         world = SmallWorld(Path(name))
         for module in (loop, acts):
             patch.setattr(module, "boottime", lambda: world.now)
-        world.deliver({"shop": first, "blog": "0-good"})
+        if stray:
+            world.stray("shop")
+        world.deliver({"shop": first, "blog": "0-good"}, memory_slope_percent_per_h=SLOPE)
         world.advance(A_WHILE)
         assert world.records.app("blog").good_release == "0-good"
         for act in story:
             if act[0] == "deliver":
-                world.deliver({"shop": act[1], "blog": act[2]})
+                world.deliver({"shop": act[1], "blog": act[2]}, memory_slope_percent_per_h=SLOPE)
             elif act[0] == "wait":
                 world.advance(float(act[1]))
             elif act[0] == "lift" and any(world.records.quarantined("shop", r) for r in world.behaviour):
