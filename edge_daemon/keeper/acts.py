@@ -220,7 +220,7 @@ class Acts:
         if verb == "remove":
             self._not_before[key] = now + FAILED_REMOVE_S
         elif verb == "retune":
-            self._tuner.refused(*key, revision, sentence)
+            self._tuner.failed(*key, revision, sentence, outcome="code" in failure)
         else:
             self._start_failed(key, revision, failure, sentence, now)
 

@@ -12,6 +12,8 @@ from edge_daemon.keeper.sealed_state import read_revision
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Revision
 
+MOST_CUT_OFF = 3
+
 
 class Tuner:
     """Of one keeper. It decides nothing by itself: `supervise` is told, and acts."""
@@ -21,6 +23,7 @@ class Tuner:
         self._journal = journal
         self._fits: dict[str, tuple[str, str, bool]] = {}  # app -> (revision that runs, wanted, limits alone differ)
         self._refused: dict[tuple[str, str], str] = {}  # container -> the revision that it cannot become
+        self._cut_off: dict[tuple[str, str], tuple[str, int]] = {}  # container -> (revision, tries without an outcome)
 
     def tunable(self, plan: Plan, observed: tuple[Seen, ...]) -> frozenset[str]:
         """The services whose containers of another revision need nothing but other limits."""
@@ -52,8 +55,17 @@ class Tuner:
                 app=seen.app, service=seen.service,
             )  # fmt: skip
 
-    def refused(self, app: str, service: str, revision: str, sentence: str) -> None:
-        """It cannot be done while it runs: from now on it is replaced like any other."""
+    def failed(self, app: str, service: str, revision: str, sentence: str, *, outcome: bool) -> None:
+        """It cannot be done while it runs: from now on it is replaced like any other.
+
+        A child that was killed before its outcome says nothing of that, and is started again, but not for ever.
+        """
+        if not outcome:
+            known, tries = self._cut_off.get((app, service), ("", 0))
+            tries = tries + 1 if known == revision else 1
+            self._cut_off[app, service] = revision, tries
+            if tries < MOST_CUT_OFF:
+                return
         self._refused[app, service] = revision
         self._journal.say(
             "limits.not-live",
@@ -65,6 +77,7 @@ class Tuner:
         """The app left this host."""
         self._fits.pop(app, None)
         self._refused = {key: revision for key, revision in self._refused.items() if key[0] != app}
+        self._cut_off = {key: tries for key, tries in self._cut_off.items() if key[0] != app}
 
     def _limits_only(self, plan: Plan, running: str) -> bool:
         if plan.sealed is None:

@@ -60,8 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             preparation = Preparation(layout, report, keep, args.cgroup_parent)
             preparation.check() if args.check else preparation.run(_document(args.document))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever started it is gone, and starts another
-        return Exit.OTHER
+        return _unheard()
     except RoadsteadError as error:
         return _refuse(report, error)
     except ValueError as error:
@@ -308,8 +307,17 @@ def _locked(layout: Layout, *, wait: bool) -> Iterator[None]:
 
 def _refuse(report: Report, error: RoadsteadError) -> int:
     print(error.sentence(), file=sys.stderr)
-    report.refused(error)
+    try:
+        report.refused(error)
+    except BrokenPipeError:
+        _unheard()
     return int(error.exit_status)
+
+
+def _unheard() -> int:
+    """Whoever started this process is gone; who comes after starts another. Python shall not complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.OTHER
 
 
 def _ended(_number: int, _frame: FrameType | None) -> None:
