@@ -143,6 +143,7 @@ class Revision(TypedDict):
     total: NotRequired[TotalValues]
     memory_slope_percent_per_h: NotRequired[int]  # of each service's memory limit; above it the trial fails
     group: list[str]
+    strategy: NotRequired[str]  # start-first: it is up before the earlier revision is stopped, in another slot
     files: dict[str, str]  # relative path -> SHA-256 hex, every file but revision.json
 
 

@@ -49,6 +49,8 @@ class Draft:
     health: dict[str, Any] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)  # empty: none
     group: tuple[str, ...] = ()
+    strategy: str = "recreate"
+    shared_volumes: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()  # empty: what all images offer of the usual ones
     added: tuple[AddedDefault, ...] = ()
 
@@ -67,6 +69,8 @@ class Draft:
                 "config": self.config,
                 "health": self.health,
                 "group": list(self.group),
+                **({"strategy": self.strategy} if self.strategy != "recreate" else {}),
+                **({"shared_volumes": list(self.shared_volumes)} if self.shared_volumes else {}),
                 **({"total": self.total} if self.total else {}),
             }
         )
@@ -98,6 +102,8 @@ def compile_app(app: AppFile, tree: Node, project: ComposeProject, findings: Fin
         _health(app),
         app.total.values(),
         tuple(app.group),
+        app.strategy,
+        tuple(app.shared_volumes),
         tuple(dict.fromkeys(app.platforms or ())),
         tuple(added),
     )

@@ -162,5 +162,6 @@ def checked_release(app: ReadApp, findings: Findings) -> Release | None:
     try:
         return app.draft.release(images)
     except DocumentInvalidError as error:
-        findings.add("E0414", app.tree.mark, error.reason)
+        place = locate(app.tree, ("strategy",)) if "start-first" in error.reason else app.tree.mark
+        findings.add("E0414", place, error.reason)
         return None

@@ -39,6 +39,7 @@ from edge_daemon.sealed import (
     TotalValues,
     VolumeMount,
 )
+from edge_daemon.slots import shown
 from fleet_protocol.documents.release import Image, Service
 
 UID_BASE = 1_000_000
@@ -217,7 +218,7 @@ def oci_config(
     image = Image(manifest="sha256:" + "0" * 64, manifest_size=1, download_bytes=0, unpacked_bytes=0)
     release = Service.model_validate(
         {
-            "name": service["name"],
+            "name": shown(service["name"]),
             "images": {host.platforms[0]: image},
             "entrypoint": tuple(args),
             "limits": service["limits"],

@@ -17,8 +17,10 @@ from keeper_support import KeeperProcess
 from runtime_support import LIMITS, MIB, World, wait_for, world
 
 from edge_daemon.layout import Layout
-from edge_daemon.sealed import INDEX_SCHEMA, IndexedApp, SealedHooks
+from edge_daemon.sealed import INDEX_SCHEMA, IndexedApp, PortMapping, ProbeValues, SealedHooks
+from edge_daemon.slots import B, unit
 
+WEB = "web"
 SLEEPS = ["/bin/sleep", "1000"]
 CRASHES = ["/bin/sh", "-c", "exit 7"]
 ENDS_SOON = ["/bin/sh", "-c", "sleep 3; exit 3"]
@@ -46,6 +48,9 @@ class TrialHost:
         window_s: int = 2,
         number: int = 3,
         hooks: SealedHooks | None = None,
+        slot: str = "",
+        probe: ProbeValues | None = None,
+        ports: list[PortMapping] | None = None,
         grace_s: int = 1,
         asked: dict[str, Any] | None = None,
         **more: Any,
@@ -56,20 +61,24 @@ class TrialHost:
         """
         service, config = self.world.service(
             app,
-            "web",
+            unit(WEB, slot),
             args,
-            address=f"10.88.{number}.2",
+            address=f"10.88.{number}.{130 if slot == B else 2}",
+            ports=ports,
             volumes=[{"name": "data", "target": "/data", "read_only": False}],
             limits=LIMITS | {"memory_bytes": 32 * MIB},
         )
         service["restart_policy"], service["stop_grace_s"] = "always", grace_s
+        if probe is not None:
+            service["probe"] = probe
         if hooks is not None:
             service["hooks"] = hooks
         service.update(asked or {})  # type: ignore[typeddict-item]
-        spec = self.world.seal(app, [service], {"web": config}, f"10.88.{number}.0/24")["web"]
+        spec = self.world.seal(app, [service], {service["name"]: config}, f"10.88.{number}.0/24")[service["name"]]
         revision = spec.revision["revision"]
         path = self.layout.revision(app, revision) / "revision.json"
         sealed = json.loads(path.read_bytes()) | {"release": release, "health_window_s": window_s} | more
+        sealed |= {"strategy": "start-first"} if slot else {}
         data = json.dumps(sealed).encode()
         path.write_bytes(data)
         return {"revision": revision, "seal": hashlib.sha256(data).hexdigest(), "release": release}
@@ -110,9 +119,9 @@ class TrialHost:
         """Every start of a container of the app."""
         return [event for event in self.events("container.started") if f" {name}/" in event]
 
-    def identity(self, name: str) -> tuple[int, int]:
+    def identity(self, name: str, service: str = WEB) -> tuple[int, int]:
         """PID and start time of its container."""
-        one = self.world.seen(name, "web")
+        one = self.world.seen(name, service)
         assert one.pid is not None
         assert one.start_ticks is not None
         return one.pid, one.start_ticks

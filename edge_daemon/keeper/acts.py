@@ -23,6 +23,7 @@ from edge_daemon.keeper.supervise import (
     UNKNOWN_EXIT,
     Action,
     Clear,
+    HandOver,
     Kill,
     Past,
     Restart,
@@ -36,6 +37,7 @@ from edge_daemon.keeper.supervise import (
 )
 from edge_daemon.keeper.trials import Trials
 from edge_daemon.keeper.tuner import Tuner
+from edge_daemon.slots import shown, slot_of
 from fleet_protocol.wire.errors import RoadsteadError
 
 CHILD_SECONDS = 60.0
@@ -65,7 +67,7 @@ class Acts:
         look: Callable[[], None],
     ) -> None:
         self.log_bytes = 1 << 20
-        self.busy: dict[Key, str] = {}  # a child is at work on it: start | retune | remove
+        self.busy: dict[Key, str] = {}  # a child is at work on it: start | retune | remove | hand-over
         self._machine = machine
         self._journal = journal
         self._children = children
@@ -81,6 +83,8 @@ class Acts:
         self._stuck: dict[Key, tuple[str, str]] = {}  # (revision, why it cannot be started, whatever is tried)
         self._not_before: dict[Key, float] = {}
         self._stopping: dict[Key, float] = {}
+        self._recreated: dict[str, str] = {}  # app -> the revision for which that was said
+        self._handed: dict[str, tuple[str, float]] = {}  # app -> (revision, when what is published was led to it)
         self._pruning = False
 
     # -- what is known
@@ -100,6 +104,11 @@ class Acts:
         """Services for which a child failed, and when the next may try."""
         return {service: at for (of, service), at in self._not_before.items() if of == app}
 
+    def handed(self, app: str, revision: str | None) -> float | None:
+        """When what is published was handed over to this revision, if it was."""
+        known, at = self._handed.get(app, ("", 0.0))
+        return at if known == revision else None
+
     def stuck(self, app: str, revision: str | None) -> dict[str, str]:
         """Services that cannot be started in this revision, and why."""
         return {s: why for (of, s), (r, why) in self._stuck.items() if (of, r) == (app, revision)}
@@ -117,6 +126,8 @@ class Acts:
 
     def forget(self, app: str) -> None:
         """Nothing of the app is left on this host."""
+        self._handed.pop(app, None)
+        self._recreated.pop(app, None)
         tables: tuple[dict[Key, Any], ...] = (
             self._due, self._failures, self._stuck, self._not_before, self._stopping,
         )  # fmt: skip
@@ -141,6 +152,7 @@ class Acts:
                     self._trials.starting(plan, now)
                     self._spawn(key, "retune", self._machine.retune(app, service, plan.revision, plan.seal), plan, now)
             case Stop(_, signal, grace, pre_stop):
+                self._explain(app, service, plan, wanted)
                 self._ask_to_end(seen[service], signal, pre_stop, now + grace, now)
             case Restart(_, signal, grace, why, pre_stop):
                 self._failing.restart(seen[service], why)
@@ -148,9 +160,19 @@ class Acts:
             case Kill() | Clear():
                 self._journal.stopped(seen[service], killed=isinstance(action, Kill))
                 self._spawn(key, "remove", self._machine.remove(app, service), plan, now)
+            case HandOver():
+                self._spawn(key, "hand-over", self._machine.hand_over(app, service), plan, now)
             case Settle():
                 self._settle(key, wanted, seen[service], now)
                 self._spawn(key, "remove", self._machine.remove(app, service), plan, now)
+
+    def _explain(self, app: str, service: str, plan: Plan, wanted: Wanted) -> None:
+        """Say once why an update that was meant to be start-first is not."""
+        same = wanted.beside and wanted.handed is None and slot_of(service) == slot_of(wanted.units[0].name)
+        if same and plan.sealed is not None and self._recreated.get(app) != wanted.revision:
+            self._recreated[app] = wanted.revision or ""
+            words = f"{app} {plan.sealed['release']} is not started first: what it replaces has its place on this host"
+            self._journal.say("app.recreated", words, severity="warn", app=app)
 
     def _ask_to_end(self, seen: Seen, signal: str, pre_stop_s: float, until: float, now: float) -> None:
         key = (seen.app, seen.service)
@@ -213,11 +235,13 @@ class Acts:
             if verb == "start":
                 self._failures.pop(key, None)
                 self._stuck.pop(key, None)
+            elif verb == "hand-over":
+                self._handed[key[0]] = revision, boottime()
             return
         now = boottime()
         sentence = str(failure.get("sentence") or failure.get("reason"))
         _log(sentence)
-        if verb == "remove":
+        if verb in ("remove", "hand-over"):
             self._not_before[key] = now + FAILED_REMOVE_S
         elif verb == "retune":
             self._tuner.failed(*key, revision, sentence, outcome="code" in failure)
@@ -237,7 +261,7 @@ class Acts:
         if count & (count - 1) == 0:  # the first, second, fourth ...: not one event for every try
             words = "" if count == 1 else f" ({count} times)"
             self._journal.say(
-                "container.start-failed", f"{sentence}{words}", severity="error", app=key[0], service=key[1]
+                "container.start-failed", f"{sentence}{words}", severity="error", app=key[0], service=shown(key[1])
             )
 
     def prune(self, apps: set[str], now: float) -> None:

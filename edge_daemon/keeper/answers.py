@@ -13,6 +13,7 @@ from edge_daemon.keeper.loop import Supervisor
 from edge_daemon.keeper.outbox import Outbox
 from edge_daemon.keeper.reporter import Reporter
 from edge_daemon.layout import Layout
+from edge_daemon.slots import shown
 
 MOST_EVENTS = 10_000
 
@@ -100,10 +101,11 @@ class Answers:
         view = self._supervisor.views.get(app) if isinstance(app, str) else None
         if view is None:
             raise self._no_such_app(app)
-        names = [unit.name for unit in view.plan.units] or sorted(view.seen)
+        names = [shown(name) for name in [unit.name for unit in view.plan.units] or sorted(view.seen)]
         if not service and len(names) == 1:
             service = names[0]
         if service not in names:
             raise AskError(f"name one of its services: {', '.join(names)}", element=str(app))
-        log = str(self._layout.logs / str(app) / str(service) / "ctr.log")
+        unit = self._supervisor.unit(str(app), str(service))
+        log = str(self._layout.logs / str(app) / unit / "ctr.log")
         return {"path": log, "service": service, "open": [log, f"{log}.1"]}

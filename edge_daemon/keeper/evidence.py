@@ -16,6 +16,7 @@ from edge_daemon.keeper.records import Records, TrialRow
 from edge_daemon.keeper.slope import every
 from edge_daemon.keeper.supervise import Wanted
 from edge_daemon.sealed import ProbeValues, Revision, SealedService
+from edge_daemon.slots import shown
 
 SURVIVED_S = 1.5
 
@@ -90,7 +91,7 @@ class Evidence:
         finished = wanted.past[name].finished if name in wanted.past else None
         same_run = one is not None and gauge is not None and gauge.run == one.start_ticks
         return Facts(
-            name,
+            shown(name),
             up_since=None if name in wanted.busy or one is None else started(one),
             completed=finished == 0,
             gave_up=finished or None,

@@ -11,6 +11,7 @@ import json
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.ports import Seen
 from edge_daemon.keeper.supervise import Unit
+from edge_daemon.slots import shown
 
 KEY = "failing"
 MOST_WORDS = 300
@@ -70,7 +71,7 @@ class Failing:
             self._journal.db.put(KEY, json.dumps(known))
             self._journal.say(
                 "probe.failed",
-                f"{seen.app}/{seen.service} failed its probe: {why[:MOST_WORDS]}; {then}",
+                f"{seen.app}/{shown(seen.service)} failed its probe: {why[:MOST_WORDS]}; {then}",
                 severity="warn", app=seen.app, service=seen.service,
             )  # fmt: skip
         self._known = known

@@ -10,6 +10,7 @@ from edge_daemon.keeper.children import Children
 from edge_daemon.keeper.journal import Journal
 from edge_daemon.keeper.machine import Machine
 from edge_daemon.keeper.ports import Seen
+from edge_daemon.slots import shown
 from fleet_protocol.wire.errors import inert
 
 MOST_LINE = 4096
@@ -57,7 +58,7 @@ class Hooks:
         """Say that a hook did not do what it is there for."""
         self._journal.say(
             "hook.failed",
-            f"{seen.app}/{seen.service}: its hook {name} {answer.why}; {then}",
+            f"{seen.app}/{shown(seen.service)}: its hook {name} {answer.why}; {then}",
             severity="warn", app=seen.app, service=seen.service,
         )  # fmt: skip
 

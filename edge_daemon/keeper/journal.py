@@ -14,6 +14,7 @@ from edge_daemon.keeper.ports import Seen
 from edge_daemon.keeper.records import AppRow, Records, ServiceRow
 from edge_daemon.keeper.supervise import CRASH_LOOP_AT, Past
 from edge_daemon.sealed import Revision
+from edge_daemon.slots import shown
 
 
 class Journal:
@@ -30,7 +31,9 @@ class Journal:
         self, kind: str, text: str, *, severity: str = "info", app: str | None = None, service: str | None = None
     ) -> None:
         """An event that stands by itself."""
-        self.outbox.add(self._wall(), kind, text, severity=severity, app=app, service=service)
+        self.outbox.add(
+            self._wall(), kind, text, severity=severity, app=app, service=shown(service) if service else None
+        )
 
     def name(self, seen: Seen) -> str:
         """What distinguishes this run of a container from every other."""
@@ -47,7 +50,7 @@ class Journal:
             self.records.put_service(row._replace(started=name, finished=None))
             self.say(
                 "container.started",
-                f"{seen.app}/{seen.service} of release {release} started{again}",
+                f"{seen.app}/{shown(seen.service)} of release {release} started{again}",
                 app=seen.app, service=seen.service,
             )  # fmt: skip
 
@@ -60,7 +63,7 @@ class Journal:
         if row.ended == (name := self.name(seen)):
             return False
         how = "was killed by the kernel: out of its memory limit" if seen.oom_killed else _how(seen.exit_code, unwell)
-        text = f"{seen.app}/{seen.service} {how} after {_duration(ran_s)}{_next(past)}"
+        text = f"{seen.app}/{shown(seen.service)} {how} after {_duration(ran_s)}{_next(past)}"
         good = seen.exit_code == 0 and past.finished == 0
         with self.db.transaction():
             self.records.put_service(_after(row, seen, past, name, self._boot))
@@ -73,7 +76,8 @@ class Journal:
             if past.failures == CRASH_LOOP_AT and past.finished is None:
                 self.say(
                     "container.crash-loop",
-                    f"{seen.app}/{seen.service} failed {past.failures} times in a row; its restarts become slower",
+                    f"{seen.app}/{shown(seen.service)} failed {past.failures} times in a row; "
+                    "its restarts become slower",
                     severity="error", app=seen.app, service=seen.service,
                 )  # fmt: skip
         return True
@@ -87,7 +91,7 @@ class Journal:
         how = "did not stop within its grace and was killed" if killed else "stopped"
         with self.db.transaction():
             self.records.put_service(row._replace(ended=name))
-            self.say("container.stopped", f"{seen.app}/{seen.service} {how}", app=seen.app, service=seen.service)
+            self.say("container.stopped", f"{seen.app}/{shown(seen.service)} {how}", app=seen.app, service=seen.service)
 
     def updated(self, app: str, revision: str, release: str, returned: str = "") -> None:
         """Every service of the wanted revision runs, for the first time; `returned`: why again."""

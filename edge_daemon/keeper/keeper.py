@@ -256,7 +256,7 @@ class Keeper:
         )
 
     def _prepare_command(self, document: str) -> list[str]:
-        return self._machine.prepare(document, self._supervisor.kept_revisions())
+        return self._machine.prepare(document, self._supervisor.kept_revisions(), self._supervisor.running_revisions())
 
     def _runtime_version(self, line: bytes) -> None:
         self._facts.setdefault("runtime_version", inert(line.decode(errors="replace"))[:100])

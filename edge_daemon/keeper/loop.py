@@ -23,13 +23,14 @@ from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.probing import Probes
 from edge_daemon.keeper.reactor import Reactor
 from edge_daemon.keeper.standing import Standing
-from edge_daemon.keeper.supervise import Past, Unit, Wait, Wanted, supervise
+from edge_daemon.keeper.supervise import Past, Unit, Wait, Wanted, in_other_slot, supervise
 from edge_daemon.keeper.trials import Trials
 from edge_daemon.keeper.tuner import Tuner
 from edge_daemon.keeper.upkeep import Withdrawn
 from edge_daemon.keeper.vetoes import Vetoes
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Index, IndexedApp
+from edge_daemon.slots import shown
 
 LOOK_EVERY_S = 15.0
 
@@ -125,6 +126,21 @@ class Supervisor:
         kept |= {(app, entry["revision"]) for app, entry in self._entries.items()}  # a quarantine may be lifted
         return kept | self._journal.records.good()
 
+    def unit(self, app: str, service: str) -> str:
+        """What a service is called on this host in the revision that is wanted."""
+        plan = self.plans.get(app)
+        return next((unit.name for unit in plan.units if shown(unit.name) == service), service) if plan else service
+
+    def running_revisions(self) -> dict[str, str]:
+        """App -> what runs of it now; while two do, the earlier one."""
+        out: dict[str, str] = {}
+        for app, view in self.views.items():
+            running = {one.revision for one in view.seen.values() if one.pid is not None}
+            earlier = running - {view.plan.revision}
+            if running:
+                out[app] = min(earlier or running)
+        return out
+
     # -- the loop's side
 
     def step(self, now: float) -> float:
@@ -173,8 +189,12 @@ class Supervisor:
                 again = min(again, action.until if action.until is not None else NEVER)
             else:
                 self._acts.do(app, action, wanted_plan, wanted, seen, now)
-        leaving = any(one.revision != wanted.revision for one in observed)
-        judged, standing = self._judge(wanted_plan, wanted, observed, waits, now)
+        foreign = {one.service for one in observed if one.revision != wanted.revision}
+        spared = in_other_slot(foreign, wanted) if wanted.handed is None else set[str]()
+        leaving = bool(foreign - spared)
+        judged, standing = self._judge(
+            wanted_plan, wanted, tuple(one for one in observed if one.service not in spared), waits, now
+        )
         again = min(again, judged)
         if app not in self.plans and not observed and not self._acts.at_work_on(app):
             self._gone(app, now)
@@ -228,6 +248,8 @@ class Supervisor:
             stopping=stopping,
             busy=self._acts.at_work_on(app),
             not_before=self._acts.not_before(app),
+            beside=wanted.kind == "" and wanted.sealed is not None and wanted.sealed.get("strategy") == "start-first",
+            handed=self._acts.handed(app, wanted.revision),
             tunable=self._tuner.tunable(wanted, observed),
         )
 

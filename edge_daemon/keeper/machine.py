@@ -35,6 +35,9 @@ class Machine(Protocol):
     def probe(self, app: str, service: str, revision: str, seal: str, kind: str) -> list[str]:
         """The command that runs the command of a probe (or readiness) in its container and says `{"probe": {...}}`."""
 
+    def hand_over(self, app: str, service: str) -> list[str]:
+        """The command that leads an app's published ports to the slot of this service and says `{"handed": true}`."""
+
     def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
         """The command that runs a hook (`veto`, `pre-stop`) in its container and says `{"hook": {...}}`."""
 
@@ -44,7 +47,7 @@ class Machine(Protocol):
     def settle(self) -> list[str]:
         """The command that gives back the idle pages of this process."""
 
-    def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
+    def prepare(self, document: str, keep: set[tuple[str, str]], running: dict[str, str]) -> list[str]:
         """The command that makes a document ready to run."""
 
     def check(self) -> list[str]:
@@ -84,6 +87,10 @@ class HostMachine:
         """Through the starter."""
         return self._host.starter_command(kind, app, service, revision, seal)
 
+    def hand_over(self, app: str, service: str) -> list[str]:
+        """Through the starter."""
+        return self._host.starter_command("hand-over", app, service)
+
     def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
         """Through the starter."""
         return self._host.starter_command("hook", app, service, revision, name)
@@ -96,11 +103,13 @@ class HostMachine:
         """Through the starter."""
         return self._host.starter_command("settle", str(os.getpid()))
 
-    def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
+    def prepare(self, document: str, keep: set[tuple[str, str]], running: dict[str, str]) -> list[str]:
         """The real one-shot, in its own groups."""
         command = self._prepare("--document", document)
         if keep:
             command += ["--keep", *(f"{app}/{revision}" for app, revision in sorted(keep))]
+        if running:
+            command += ["--running", *(f"{app}/{revision}" for app, revision in sorted(running.items()))]
         return command
 
     def check(self) -> list[str]:

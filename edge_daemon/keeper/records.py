@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from edge_daemon.keeper.db import KeeperDb
+from edge_daemon.slots import twin
 
 
 class AppRow(NamedTuple):
@@ -169,8 +170,8 @@ class Records:
         self._trials.pop(app, None)
 
     def quarantined(self, app: str, revision: str) -> QuarantineRow | None:
-        """Why this revision is not started again, or None."""
-        return self._quarantine.get((app, revision))
+        """Why this revision is not started again, or None; in the other slot it is the same."""
+        return self._quarantine.get((app, revision)) or self._quarantine.get((app, twin(revision)))
 
     def put_quarantine(self, row: QuarantineRow) -> None:
         """Remember, and forget the oldest of very many."""

@@ -12,6 +12,7 @@ from edge_daemon.keeper.records import AppRow, ServiceRow
 from edge_daemon.keeper.sampler import Readings
 from edge_daemon.keeper.standing import reported
 from edge_daemon.keeper.supervise import Past, Unit
+from edge_daemon.slots import shown
 from fleet_protocol.wire import strict_json
 from fleet_protocol.wire.bounds import MAX_REPORTED_BYTES, MAX_TEXT
 from fleet_protocol.wire.errors import inert
@@ -74,20 +75,20 @@ def _state_of_services(view: View, row: AppRow, states: dict[str, str]) -> tuple
     if "failed" in worst:
         name = worst["failed"]
         code = view.past[name].finished
-        return "failed", f"{name} ended with exit code {code} and is not started again"
+        return "failed", f"{shown(name)} ended with exit code {code} and is not started again"
     if "backoff" in worst:
         name = worst["backoff"]
-        return "degraded", f"{name} failed {view.past[name].failures} times in a row"
+        return "degraded", f"{shown(name)} failed {view.past[name].failures} times in a row"
     for state in ("stopping", "starting", "waiting"):
         if state in worst:
             name = worst[state]
             why = view.waits.get(name) or f"is {state}"
-            return ("degraded" if row.updated == view.plan.revision else "updating"), f"{name} {why}"
+            return ("degraded" if row.updated == view.plan.revision else "updating"), f"{shown(name)} {why}"
     if ill := next((name for name, (health, _) in view.health.items() if health == UNHEALTHY), ""):
-        return "degraded", f"{ill} is not well: {view.health[ill][1]}"
+        return "degraded", f"{shown(ill)} is not well: {view.health[ill][1]}"
     if unready := next((name for name, (ready, _) in view.ready.items() if not ready), ""):
         on_trial = view.standing is not None and view.standing.state == "trial"
-        return "updating" if on_trial else "degraded", f"{unready} is not ready: {view.ready[unready][1]}"
+        return "updating" if on_trial else "degraded", f"{shown(unready)} is not ready: {view.ready[unready][1]}"
     return ("degraded", view.plan.why) if view.plan.kind == UNREADABLE else ("ok", "")
 
 
@@ -122,7 +123,7 @@ def _service(name: str, state: str, view: View, row: ServiceRow | None, read: Re
         next((s["image"] for s in view.plan.sealed["services"] if s["name"] == name), "") if view.plan.sealed else ""
     )
     out: dict[str, Any] = {
-        "name": name,
+        "name": shown(name),
         "state": state,
         "restarts": row.restarts if row else 0,
         "oom_kills": max(row.oom_kills if row else 0, read.usage.oom_kills or 0),

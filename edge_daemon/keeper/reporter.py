@@ -77,7 +77,7 @@ class Reporter:
 
     def read_at(self, app: str, service: str) -> dict[str, float]:
         """When the sample of a container that the last `build` used was taken, on CLOCK_BOOTTIME, for rates."""
-        at = self._sampler.read_at(app, service)
+        at = self._sampler.read_at(app, self._supervisor.unit(app, service))
         return {} if at is None else {"sampled_boottime": at}
 
     def build(self, now: float, *, sampled_every: float = AT_MOST_EVERY_S) -> dict[str, Any]:

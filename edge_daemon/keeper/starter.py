@@ -7,6 +7,8 @@
         remove APP SERVICE
         probe  APP SERVICE REVISION SEAL           the command is the sealed revision's
         readiness ...                              the same, and the other command
+        hook   APP SERVICE REVISION NAME           veto or pre-stop, of the revision that it was started in
+        hand-over APP SERVICE                      published ports lead to the slot of this service
         prune  [APP ...]                           the apps to keep
         settle PID                                 give back the idle pages of the keeper, which has this pid
 
@@ -26,11 +28,14 @@ from edge_daemon.keeper.runtime import sealcheck
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
 from edge_daemon.keeper.runtime.host import HostRuntime
 from edge_daemon.layout import Layout
+from edge_daemon.slots import B
 from fleet_protocol.wire.bounds import NAME_PATTERN, SHA256_PATTERN, matches
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 
 OPTIONS = ("--state-dir", "--run-dir", "--cgroup-parent", "--runtime")
-WORDS = {"start": 5, "retune": 4, "remove": 2, "probe": 4, "readiness": 4, "hook": 4, "settle": 1}
+WORDS = {
+    "start": 5, "retune": 4, "remove": 2, "probe": 4, "readiness": 4, "hook": 4, "hand-over": 2, "settle": 1,
+}  # fmt: skip
 
 
 class UsageError(RuntimeFailedError):
@@ -77,6 +82,9 @@ def _run(arguments: list[str]) -> dict[str, object]:
 
         host = lifecycle.Host(layout, runtime.cgroup_parent, runtime.chosen, runtime.hierarchies)
         return {"probe": asking.ask(host, verb, *words)._asdict()}
+    if verb == "hand-over":
+        runtime.hand_over(words[0], words[1])
+        return {"handed": True}
     if verb == "hook":
         from edge_daemon.keeper.runtime import asking, lifecycle
 
@@ -113,7 +121,7 @@ def parse(arguments: list[str]) -> tuple[str, dict[str, str], list[str]]:
         names, hashes = [*words[:2], words[3]], words[2:3]
     else:
         names, hashes, numbers = (words, [], []) if verb == "prune" else (words[:2], words[2:4], words[4:])
-    bad = [w for w in names if not matches(NAME_PATTERN, w)]
+    bad = [w for w in names if not matches(NAME_PATTERN, w.removesuffix(f".{B}"))]
     bad += [w for w in hashes if not matches(SHA256_PATTERN, w)]
     bad += [w for w in numbers if not (w.isascii() and w.isdigit())]
     if bad:

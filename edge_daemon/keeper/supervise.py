@@ -4,6 +4,8 @@ Rules:
 * Only what differs is touched: a container of the wanted revision that runs is left alone, and one that limits alone
   tell apart from it is given those limits while it runs.
 * An app's services move together: nothing of the wanted revision starts while anything of another is still there.
+  A start-first update is the exception: there the earlier revision, in the other slot, is left alone until all of the
+  wanted one runs and is well. Then what is published is handed over, and the earlier one stops. Never more than two.
 * Stopping goes against the order of dependencies, with grace (and a preStop hook within it), then by force; starting
   goes along it.
 * A container that ended is written down and cleared away before another takes its place.
@@ -16,13 +18,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edge_daemon.keeper.clock import backoff
+from edge_daemon.keeper.clock import NEVER, TICKS_PER_SECOND, backoff
 from edge_daemon.keeper.ports import Seen
+from edge_daemon.slots import shown, slot_of
 
 RESTART_BASE_S, RESTART_CAP_S = 1.0, 120.0
 STEADY_S = 600.0
 """A container that ran this long has recovered: its next failure is the first again."""
 CRASH_LOOP_AT = 5
+UP_S = 10.0
+"""A service without a probe that ran this long is up, as far as a start-first update can tell."""
+DRAIN_S = 2.0
+"""From handing over to the first stop: for what was asked of the earlier revision just before."""
 OOM_GRACE_S = 10.0  # after SIGKILL
 UNKNOWN_EXIT = 255
 
@@ -63,6 +70,8 @@ class Wanted(NamedTuple):
     stopping: dict[str, float] = {}  # asked to stop; when its grace ends
     busy: frozenset[str] = frozenset()  # a child process is at work on it
     not_before: dict[str, float] = {}  # the last child failed; next try
+    beside: bool = False  # a start-first update: an earlier revision in the other slot runs on until this one is up
+    handed: float | None = None  # when what is published was handed over to it
     tunable: frozenset[str] = frozenset()  # of another revision, and limits alone make them the wanted one's
 
 
@@ -115,6 +124,12 @@ class Settle(NamedTuple):
     service: str
 
 
+class HandOver(NamedTuple):
+    """All of the wanted revision is up beside the earlier one: what is published leads to it from now on."""
+
+    service: str
+
+
 class Wait(NamedTuple):
     """Nothing to do for it now; `until` is None when only another event can change that."""
 
@@ -123,7 +138,7 @@ class Wait(NamedTuple):
     why: str
 
 
-Action = Start | Retune | Stop | Restart | Kill | Clear | Settle | Wait
+Action = Start | Retune | Stop | Restart | Kill | Clear | Settle | HandOver | Wait
 
 
 def supervise(observed: tuple[Seen, ...], wanted: Wanted, now: float) -> list[Action]:
@@ -131,13 +146,50 @@ def supervise(observed: tuple[Seen, ...], wanted: Wanted, now: float) -> list[Ac
     units = {unit.name: unit for unit in wanted.units} if wanted.revision is not None else {}
     seen = {one.service: one for one in observed}
     foreign = {name for name, one in seen.items() if name not in units or one.revision != wanted.revision}
-    out = [_gate(action, wanted, now) for action in _leave(seen, foreign, wanted, now)]
+    earlier = in_other_slot(foreign, wanted)
+    spared = earlier
+    out: list[Action] = []
+    if earlier:
+        out.append(_take_over(seen, min(earlier), wanted, now, alone=foreign == earlier))
+        if wanted.handed is not None and now >= wanted.handed + DRAIN_S:
+            out, spared = [], set()
+    out += [_gate(action, wanted, now) for action in _leave(seen, foreign - spared, wanted, now)]
     for unit in units.values():
         if unit.name in foreign:
             continue
-        if (action := _serve(unit, seen, foreign, wanted, now)) is not None:
+        if (action := _serve(unit, seen, foreign - earlier, wanted, now)) is not None:
             out.append(_gate(action, wanted, now))
     return out
+
+
+def in_other_slot(foreign: set[str], wanted: Wanted) -> set[str]:
+    """Of what is not wanted, that which a start-first update leaves alone at first."""
+    if not wanted.beside or wanted.revision is None or not wanted.units:
+        return set()
+    ours = slot_of(wanted.units[0].name)
+    return {name for name in foreign if slot_of(name) != ours}
+
+
+def _take_over(seen: dict[str, Seen], earlier: str, wanted: Wanted, now: float, *, alone: bool) -> Action:
+    """What a start-first update does next with the earlier revision as a whole."""
+    if wanted.handed is not None:
+        return Wait(earlier, wanted.handed + DRAIN_S, "has handed over")
+    up = max(up_at(unit, seen, wanted) for unit in wanted.units) if alone else NEVER
+    if now >= up:
+        return _gate(HandOver(wanted.units[0].name), wanted, now)
+    return Wait(earlier, None if up == NEVER else up, "runs on until the new revision is up")
+
+
+def up_at(unit: Unit, seen: dict[str, Seen], wanted: Wanted) -> float:
+    """When a service is up, as far as anybody can tell now; infinity: not by time alone."""
+    one, asked = seen.get(unit.name), unit.name in wanted.probed | wanted.silent
+    if one is None:
+        return 0.0 if wanted.past.get(unit.name, Past()).finished == 0 else NEVER
+    if one.pid is None or unit.name in wanted.busy | wanted.failing.keys() | wanted.unready.keys():
+        return NEVER
+    if asked:
+        return 0.0 if unit.name in wanted.healthy else NEVER
+    return (one.start_ticks or 0) / TICKS_PER_SECOND + UP_S
 
 
 def _gate(action: Action, wanted: Wanted, now: float) -> Action:
@@ -187,7 +239,7 @@ def _serve(unit: Unit, seen: dict[str, Seen], foreign: set[str], wanted: Wanted,
     if past.finished is not None:
         return None
     if foreign:
-        return Wait(unit.name, None, f"the earlier revision of {', '.join(sorted(foreign))} stops first")
+        return Wait(unit.name, None, f"the earlier revision of {', '.join(sorted(map(shown, foreign)))} stops first")
     if why := _blocked(unit, seen, wanted):
         return Wait(unit.name, None, why)
     if now < past.due:
@@ -222,13 +274,13 @@ def _blocked(unit: Unit, seen: dict[str, Seen], wanted: Wanted) -> str:
         finished = wanted.past.get(need, Past()).finished
         runs = need in seen and seen[need].pid is not None
         if finished not in (None, 0):
-            return f"{need}, which it needs, failed with exit code {finished}"
+            return f"{shown(need)}, which it needs, failed with exit code {finished}"
         if condition == "completed" and finished is None:
-            return f"waits until {need} has completed"
+            return f"waits until {shown(need)} has completed"
         if finished is None and not runs:
-            return f"waits until {need} has started"
+            return f"waits until {shown(need)} has started"
         if condition == "healthy" and runs and need in wanted.probed | wanted.silent and need not in wanted.healthy:
-            return f"waits until {need} is healthy"
+            return f"waits until {shown(need)} is healthy"
     return ""
 
 
@@ -249,24 +301,3 @@ def after_failed_start(past: Past, *, retry: bool, now: float, chance: float) ->
     """What is remembered when it could not even be started. What trying cannot mend is tried seldom, not never."""
     wait = backoff(past.failures + 1, base=RESTART_BASE_S, cap=RESTART_CAP_S, chance=chance)
     return past._replace(failures=past.failures + 1, due=now + (wait if retry else STEADY_S))
-
-
-def proven(
-    observed: tuple[Seen, ...], wanted: Wanted, *, window_s: float, max_restarts: int, now: float, ticks_per_second: int
-) -> bool | float:
-    """Whether the wanted revision ran whole for its window; else when to look again (infinity: not by time alone)."""
-    seen = {one.service: one for one in observed}
-    if any(one.revision != wanted.revision for one in observed):
-        return float("inf")
-    if sum(past.restarts for past in wanted.past.values()) > max_restarts:
-        return float("inf")
-    youngest = 0.0
-    for unit in wanted.units:
-        one = seen.get(unit.name)
-        if one is not None and one.pid is not None and one.start_ticks is not None:
-            youngest = max(youngest, one.start_ticks / ticks_per_second)
-        elif wanted.past.get(unit.name, Past()).finished != 0:
-            return float("inf")
-    if any(name not in wanted.healthy for name in wanted.probed | wanted.silent):
-        return float("inf")
-    return True if now >= youngest + window_s else youngest + window_s

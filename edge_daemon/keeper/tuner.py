@@ -11,6 +11,7 @@ from edge_daemon.keeper.retune import limits_only, of_service, words
 from edge_daemon.keeper.sealed_state import read_revision
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import Revision
+from edge_daemon.slots import shown
 
 MOST_CUT_OFF = 3
 
@@ -44,7 +45,7 @@ class Tuner:
             return
         if before.started != journal.name(seen._replace(revision=before.revision)):
             return
-        who, release = f"{seen.app}/{seen.service}", plan.sealed["release"]
+        who, release = f"{seen.app}/{shown(seen.service)}", plan.sealed["release"]
         changed = self._changed(plan.sealed, before.revision, seen)
         how = f"with other limits: {changed}" if changed else "unchanged"
         with journal.db.transaction():
@@ -69,7 +70,7 @@ class Tuner:
         self._refused[app, service] = revision
         self._journal.say(
             "limits.not-live",
-            f"{app}/{service} is replaced, for its limits could not be changed while it runs: {sentence}",
+            f"{app}/{shown(service)} is replaced, for its limits could not be changed while it runs: {sentence}",
             severity="warn", app=app, service=service,
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """A small number for each app, kept for as long as the host knows the app: 10.88.<number>.0/24 is its network.
 
-Services are numbered from .2 in the order in which the release lists them; .1 is the bridge.
+Services are numbered from .2, in slot b from .130, in the order in which the release lists them; .1 is the bridge.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from edge_daemon import slots
 from edge_daemon.prepare.errors import SealError
 from fleet_protocol.documents.release import Release
 from fleet_protocol.wire.durable import replace_durably
 from fleet_protocol.wire.strict_json import dumps
 
 FIRST, LAST = 1, 254
+FIRST_OF_B = 130
 
 
 def assign(known: dict[str, int], apps: list[str]) -> dict[str, int]:
@@ -52,10 +54,11 @@ def subnet(number: int) -> str:
     return f"10.88.{number}.0/24"
 
 
-def service_addresses(release: Release, number: int) -> dict[str, str]:
+def service_addresses(release: Release, number: int, slot: str = slots.A) -> dict[str, str]:
     """Address of each service in the app's network."""
+    first = FIRST_OF_B if slot == slots.B else 2
     in_network = [s.name for s in release.services if s.privileges.network == "app"]
-    return {name: f"10.88.{number}.{2 + i}" for i, name in enumerate(in_network)}
+    return {name: f"10.88.{number}.{first + i}" for i, name in enumerate(in_network)}
 
 
 def hosts_file(release: Release, addresses: dict[str, str]) -> bytes:

@@ -1,8 +1,8 @@
 """May this host run what is asked of it? Decided before anything is fetched or changed. Pure: no file is read here.
 
 Rules: memory is promised once, so the hard limits of all containers together, or their app's total where that is
-less, must fit beside the host's own reserve; processes likewise; processor time may be promised more than once, but no
-container may be promised more than there is.
+less, must fit beside the host's own reserve, twice for an app that is updated start-first; processes likewise;
+processor time may be promised more than once, but no container may be promised more than there is.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ def size(count: int) -> str:
 def _ask(release: Release) -> Ask:
     limits, total = [service.limits for service in release.services], release.total or Total()
     memory, pids = sum(x.memory_bytes for x in limits), sum(x.pids for x in limits)
+    at_once = 2 if release.strategy == "start-first" else 1  # while it is updated, both revisions run
+    memory, pids = at_once * memory, at_once * pids
     return Ask(release.app, min(memory, total.memory_bytes or memory), min(pids, total.pids or pids))
 
 

@@ -17,6 +17,8 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +32,7 @@ from edge_daemon.prepare.errors import PlanError, PrepareError
 from edge_daemon.prepare.helper import Helper
 from edge_daemon.prepare.host import Host, read_host
 from edge_daemon.prepare.manifest import layers_of, read_config, read_manifest
+from edge_daemon.prepare.placing import Built, place
 from edge_daemon.prepare.plan import Plan, PlannedImage, check_room, megabytes, plan
 from edge_daemon.prepare.policy import Policy, check_release, read_policy
 from edge_daemon.prepare.report import Report
@@ -53,11 +56,11 @@ def main(argv: list[str] | None = None) -> int:
     report = Report(sys.stdout)
     try:
         signal.signal(signal.SIGTERM, _ended)
-        keep = garbage.parse_keep(args.keep)
+        keep, running = garbage.parse_keep(args.keep), garbage.parse_keep(args.running)
         layout = Layout(args.state_dir.absolute(), args.run_dir.absolute())
         with _locked(layout, wait=args.check):
             _join(args.cgroup)
-            preparation = Preparation(layout, report, keep, args.cgroup_parent)
+            preparation = Preparation(layout, report, keep, dict(running), args.cgroup_parent)
             preparation.check() if args.check else preparation.run(_document(args.document))
     except BrokenPipeError:
         return _unheard()
@@ -77,10 +80,18 @@ def main(argv: list[str] | None = None) -> int:
 class Preparation:
     """One run. Methods are in the order in which `run` calls them."""
 
-    def __init__(self, layout: Layout, report: Report, keep: frozenset[tuple[str, str]], cgroup_parent: str) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        report: Report,
+        keep: frozenset[tuple[str, str]],
+        running: dict[str, str],
+        cgroup_parent: str,
+    ) -> None:
         self._layout = layout
         self._report = report
         self._keep = keep
+        self._running = running
         self._cgroup_parent = cgroup_parent
         self._policy: Policy = read_policy(layout.policy)
         self._host: Host = read_host(layout.state)
@@ -103,7 +114,7 @@ class Preparation:
             )
             self._report.progress("planning")
             images = {release.app: self._images(helper, release) for release, _, _ in apps}
-            planned = self._plan(desired, images, volume_bytes(self._layout, (release for release, _, _ in apps)))
+            planned = self._plan(desired, images, [release for release, _, _ in apps])
             carry_out(planned, helper, self._store, self._report, self._policy.uid_base)
             self._report.progress("sealing")
             indexed = self._seal_revisions(apps, images)
@@ -214,7 +225,8 @@ class Preparation:
         self._store.put_blob(digest, data)
         return data
 
-    def _plan(self, desired: DesiredState, images: dict[str, dict[str, ReadyImage]], volumes: int) -> Plan:
+    def _plan(self, desired: DesiredState, images: dict[str, dict[str, ReadyImage]], releases: list[Release]) -> Plan:
+        volumes = volume_bytes(self._layout, releases)
         ready = [(app, image) for app, by_service in images.items() for image in by_service.values()]
         wanted = tuple(
             PlannedImage(app, i.image.manifest, i.layers, i.image.unpacked_bytes)
@@ -225,9 +237,12 @@ class Preparation:
         unpacked_layers = self._store.unpacked()
         planned = plan(wanted, unpacked_layers, self._store.partials())
         quota = desired.settings.images_quota_bytes
+        twice = ", ".join(release.app for release in releases if release.strategy == "start-first")
+        side_by_side = f"; room for two revisions at once of {twice}" if twice else ""
         self._report.progress(
             "planning",
-            f"{megabytes(planned.fetch_bytes)} MB to fetch, at most {megabytes(planned.disk_bytes)} MB of disk",
+            f"{megabytes(planned.fetch_bytes)} MB to fetch, at most {megabytes(planned.disk_bytes)} MB of disk"
+            + side_by_side,
         )
         blobs = frozenset(_blob_names(ready, self._layout))
         stay = garbage.needed(self._layout, self._keep, layers, blobs)
@@ -254,10 +269,14 @@ class Preparation:
         out: dict[str, IndexedApp] = {}
         for release, sha256, values in apps:
             app = ReadyApp(release, sha256, values, images[release.app], numbers[release.app])
-            name, files = build(app, site)
+            name, files = place(partial(_built, app, site), release, layout, self._running)
             sealed = seal.seal_revision(layout, release.app, name, files)
             out[release.app] = {"revision": name, "seal": sealed, "release": release.version}
         return out
+
+
+def _built(app: ReadyApp, site: Site, slot: str) -> Built:
+    return build(replace(app, slot=slot), site)
 
 
 def _blob_names(ready: list[tuple[str, ReadyImage]], layout: Layout) -> set[str]:
@@ -338,6 +357,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--keep", nargs="*", action="extend", default=[], metavar="APP/REVISION", help="never collected"
+    )
+    parser.add_argument(
+        "--running", nargs="*", action="extend", default=[], metavar="APP/REVISION", help="what runs of each app now"
     )
     parser.add_argument("--cgroup-parent", default="/roadstead", help="parent of the containers' groups")
     return parser.parse_args(argv)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_daemon import slots
 from edge_daemon.layout import Layout
 from edge_daemon.prepare import oci
 from edge_daemon.prepare.addresses import hosts_file, service_addresses, subnet
@@ -51,6 +52,11 @@ class ReadyApp:
     values: Mapping[str, bytes]
     images: Mapping[str, ReadyImage]  # by service
     number: int  # of its network
+    slot: str = slots.A
+
+    def unit(self, service: str) -> str:
+        """What one of its services is called on the host."""
+        return slots.unit(service, self.slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +98,15 @@ def revision_name(app: ReadyApp, site: Site) -> str:
         "state": str(site.layout.state),
         "run": str(site.layout.run),
     }
-    return hashlib.sha256(dumps(inputs)).hexdigest()
+    digest = hashlib.sha256(dumps(inputs)).hexdigest()
+    return slots.named(digest, app.slot) if app.release.strategy == "start-first" else digest
 
 
 def build(app: ReadyApp, site: Site) -> tuple[str, dict[str, SealedFile]]:
     """(name, relative path -> file), revision.json included."""
     name = revision_name(app, site)
     folder = site.layout.revision(app.release.app, name)
-    addresses = service_addresses(app.release, app.number)
+    addresses = service_addresses(app.release, app.number, app.slot)
     files: dict[str, SealedFile] = {}
     services: list[SealedService] = []
     for service in app.release.services:
@@ -109,8 +116,8 @@ def build(app: ReadyApp, site: Site) -> tuple[str, dict[str, SealedFile]]:
             error.element = f"{app.release.app}.{service.name}"
             raise
         files |= made
-        sealed = _sealed(service, app.images[service.name], addresses)
-        sealed["runtime_sha256"] = oci.fixed_sha256(made[f"services/{service.name}/config.json"].data, name)
+        sealed = _sealed(service, app, addresses)
+        sealed["runtime_sha256"] = oci.fixed_sha256(made[f"services/{app.unit(service.name)}/config.json"].data, name)
         services.append(sealed)
     revision: Revision = {
         "schema": REVISION_SCHEMA,
@@ -119,13 +126,15 @@ def build(app: ReadyApp, site: Site) -> tuple[str, dict[str, SealedFile]]:
         "release_sha256": app.release_sha256,
         "revision": name,
         "subnet": subnet(app.number),
-        "start_order": list(app.release.start_order()),
+        "start_order": [app.unit(name) for name in app.release.start_order()],
         "services": services,
         "health_window_s": app.release.health.window_s,
         "max_restarts": app.release.health.max_restarts,
         "group": list(app.release.group),
         "files": {path: hashlib.sha256(file.data).hexdigest() for path, file in files.items()},
     }
+    if app.release.strategy != "recreate":
+        revision["strategy"] = app.release.strategy
     if app.release.total is not None:
         revision["total"] = app.release.total.model_dump(mode="json", exclude_none=True)  # type: ignore[typeddict-item]
     if (slope := app.release.health.memory_slope_percent_per_h) is not None:
@@ -140,7 +149,7 @@ def _service_files(
     ready = app.images[service.name]
     root = MergedRoot(tuple(site.layout.layers / layer.diff_id for layer in ready.layers))
     user = resolve_user(service.user if service.user is not None else ready.config.user, root, service.name)
-    here = Path("services") / service.name
+    here = Path("services") / app.unit(service.name)
     out = {f"{here}/hosts": SealedFile(hosts_file(app.release, addresses), 0o644)}
     placed: list[tuple[str, Path]] = []
     variables: dict[str, str] = {}
@@ -160,7 +169,7 @@ def _service_files(
     if resolv_conf is None:
         out[f"{here}/resolv.conf"] = SealedFile(b"", 0o644)
         resolv_conf = folder / here / "resolv.conf"
-    container = site.layout.container(app.release.app, service.name)
+    container = site.layout.container(app.release.app, app.unit(service.name))
     sources = Sources(
         sys=container / "sys",
         hosts=folder / here / "hosts",
@@ -187,11 +196,12 @@ def _config(
     variables: dict[str, str],
     mounted: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    container = f"{app.release.app}.{service.name}"
+    unit = app.unit(service.name)
+    container = f"{app.release.app}.{unit}"
     places = oci.Places(
-        rootfs=str(site.layout.container(app.release.app, service.name) / "rootfs"),
+        rootfs=str(site.layout.container(app.release.app, unit) / "rootfs"),
         netns=str(site.layout.netns / container),
-        cgroup=f"{site.cgroup_parent.rstrip('/')}/apps/{app.release.app}/{service.name}",
+        cgroup=f"{site.cgroup_parent.rstrip('/')}/apps/{app.release.app}/{unit}",
     )
     devices = tuple(oci.Granted(path, *device_numbers(path)) for path in service.privileges.devices)
     return oci.config(
@@ -211,9 +221,10 @@ def _check_targets(mounted: list[dict[str, Any]], root: MergedRoot, files: set[s
             over.append(target)
 
 
-def _sealed(service: Service, ready: ReadyImage, addresses: dict[str, str]) -> SealedService:
+def _sealed(service: Service, app: ReadyApp, addresses: dict[str, str]) -> SealedService:
+    ready = app.images[service.name]
     out: SealedService = {
-        "name": service.name,
+        "name": app.unit(service.name),
         "image": ready.image.manifest,
         "layers": [layer.diff_id for layer in ready.layers],
         "network": service.privileges.network,
@@ -231,7 +242,7 @@ def _sealed(service: Service, ready: ReadyImage, addresses: dict[str, str]) -> S
             {"name": v.name, "target": v.target, "read_only": v.read_only, "quota_bytes": v.quota_bytes}
             for v in service.volumes
         ],
-        "depends_on": dict(service.depends_on),
+        "depends_on": {app.unit(name): condition for name, condition in service.depends_on.items()},
         "restart_policy": service.restart.policy,
         "stop_signal": service.stop_signal,
         "stop_grace_s": service.stop_grace_s,

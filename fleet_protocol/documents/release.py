@@ -214,6 +214,8 @@ class Release(Document):
     health: Health = Health()
     total: Total | None = None
     group: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
+    strategy: Literal["recreate", "start-first"] = "recreate"
+    shared_volumes: Annotated[tuple[Name, ...], Field(max_length=32)] = ()  # two revisions may write them at once
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
@@ -235,6 +237,8 @@ class Release(Document):
             if quotas.setdefault(volume.name, volume.quota_bytes) != volume.quota_bytes:
                 raise ValueError(f"the volume {volume.name} has two quotas")
         _within(self.services, self.total)
+        if self.strategy == "start-first" and (why := _not_side_by_side(self)):
+            raise ValueError(f"start-first runs two revisions at once, and {why}")
         _start_order(self.services)
         return self
 
@@ -259,6 +263,22 @@ def _check_reach(service: Service) -> None:
     for what, probe in (("probe", service.probe), ("readiness", service.readiness)):
         if probe is not None and probe.exec_args is None:
             raise ValueError(f"{service.name} has no network over which its {what} could ask it: use exec")
+
+
+def _not_side_by_side(release: Release) -> str:
+    """Why two revisions of it cannot run at once, or ""."""
+    if release.total is not None:
+        return "`total` limits both together: leave it out"
+    for service in release.services:
+        if service.privileges.network == "host":
+            return f"{service.name} binds its ports in the host's own network, where each is there once"
+        if any(port.protocol == "udp" for port in service.ports):
+            return f"{service.name} publishes a UDP port, whose senders would stay with the earlier one"
+        for volume in service.volumes:
+            if not volume.read_only and volume.name not in release.shared_volumes:
+                writes = f"{service.name} writes the volume {volume.name}"
+                return f"{writes}: name it in `sharedVolumes` if it bears two writers"
+    return ""
 
 
 def _start_order(services: tuple[Service, ...]) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ RESERVATIONS: dict[str, Key] = {
 }
 UPDATE_CONFIG: dict[str, Key] = {
     **_yes("parallelism", "delay", "failure_action", "monitor", "max_failure_ratio"),
-    **_noted("a service is stopped before its successor starts", "order"),
+    **_noted("say `strategy: start-first` in app.yaml for an app whose two revisions can run side by side", "order"),
 }
 RESTART_POLICY: dict[str, Key] = {
     **_yes("condition", "max_attempts"),

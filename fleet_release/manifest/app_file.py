@@ -229,3 +229,5 @@ class AppFile(Part):
     config: dict[ConfigKeyName, AppConfigKey] = {}
     health: AppHealth = AppHealth()
     group: Annotated[list[Name], Field(max_length=8)] = []
+    strategy: Literal["recreate", "start-first"] = "recreate"
+    shared_volumes: Annotated[list[Name], Field(max_length=32)] = []

@@ -108,6 +108,9 @@ class StandinMachine:
     def probe(self, app: str, service: str, revision: str, seal: str, kind: str) -> list[str]:
         raise NotImplementedError(app, service, revision, seal, kind)
 
+    def hand_over(self, app: str, service: str) -> list[str]:
+        return self._starter("hand-over", app, service)
+
     def hook(self, app: str, service: str, revision: str, name: str) -> list[str]:
         return self._starter("hook", app, service, revision, name)
 
@@ -118,7 +121,7 @@ class StandinMachine:
         script = str(HERE / "standin_starter.py")
         return [sys.executable, "-I", "-S", script, verb, str(self._layout.run), str(self._layout.state), *words]
 
-    def prepare(self, document: str, keep: set[tuple[str, str]]) -> list[str]:
+    def prepare(self, document: str, keep: set[tuple[str, str]], _running: dict[str, str]) -> list[str]:
         (self._layout.state / "keep.json").write_text(json.dumps(sorted(keep)))
         return [sys.executable, "-I", "-S", str(HERE / "standin_prepare.py"), str(self._layout.state), document]
 

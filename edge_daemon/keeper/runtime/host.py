@@ -149,6 +149,11 @@ class HostRuntime:
         host = lifecycle.Host(self.layout, self.cgroup_parent, self.chosen, self.hierarchies)
         lifecycle.remove(host, app, service)
 
+    def hand_over(self, app: str, service: str) -> None:
+        """Lead an app's published ports to the containers in the slot of this service, in one step."""
+        with isolation.Networks(self.layout) as networks:
+            networks.hand_over(app, service)
+
     def prune(self, apps: set[str]) -> None:
         """Take down bridges and empty cgroups of apps not in `apps`. Quick, but meant for the child process, too."""
         from edge_daemon.keeper.runtime import leftovers

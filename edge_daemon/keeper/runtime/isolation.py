@@ -16,12 +16,13 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from typing import Self, TypedDict
+from typing import NotRequired, Self, TypedDict
 
 from edge_daemon.keeper.runtime import programs
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import PortMapping
+from edge_daemon.slots import shown, slot_of
 
 ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 NETWORK = re.compile(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}")
@@ -39,6 +40,7 @@ class Attachment(TypedDict):
     gateway: str
     address: str
     ports: list[PortMapping]
+    later: NotRequired[list[PortMapping]]  # those that another slot of the app has now
 
 
 def bridge_name(app: str) -> str:
@@ -140,8 +142,8 @@ def _check(attachment: Attachment) -> None:
 def clash(attachments: list[Attachment], new: Attachment) -> str | None:
     """Who of the others already publishes one of the new one's ports, in words."""
     for other in attachments:
-        if (other["app"], other["service"]) == (new["app"], new["service"]):
-            continue
+        if other["app"] == new["app"] and shown(other["service"]) == shown(new["service"]):
+            continue  # itself, or itself in the other slot: see `behind`
         for ours in new["ports"]:
             for theirs in other["ports"]:
                 same = (ours["protocol"], ours["host_port"]) == (theirs["protocol"], theirs["host_port"])
@@ -149,6 +151,26 @@ def clash(attachments: list[Attachment], new: Attachment) -> str | None:
                 if same and (everywhere or ours["host_ip"] == theirs["host_ip"]):
                     return f"port {ours['host_port']} is already published by {other['app']}/{other['service']}"
     return None
+
+
+def behind(attachments: list[Attachment], new: Attachment) -> Attachment:
+    """As it joins: without the ports that its app's other slot has now; they are handed over when it is up."""
+    slot, theirs = slot_of(new["service"]), False
+    for other in attachments:
+        theirs |= other["app"] == new["app"] and slot_of(other["service"]) != slot and bool(other["ports"])
+    return {**new, "ports": [], "later": new["ports"]} if theirs and new["ports"] else new
+
+
+def handed(attachments: list[Attachment], app: str, slot: str) -> list[Attachment]:
+    """Those that change when an app's published ports go to one slot, as they then are. Doing it twice does no harm."""
+    out: list[Attachment] = []
+    for one in attachments:
+        has, lacks = one["ports"], one.get("later", [])
+        if one["app"] == app and slot_of(one["service"]) == slot and lacks:
+            out.append({**one, "ports": lacks, "later": []})
+        elif one["app"] == app and slot_of(one["service"]) != slot and has:
+            out.append({**one, "ports": [], "later": has})
+    return out
 
 
 class Networks:
@@ -181,6 +203,17 @@ class Networks:
             except (FileNotFoundError, NotADirectoryError):
                 continue
         return out
+
+    def hand_over(self, app: str, service: str) -> None:
+        """The app's published ports lead to the slot of this service from now on; connections that stand, stay."""
+        from pathlib import Path
+
+        from fleet_protocol.wire.durable import replace_durably  # in the starter alone
+
+        for one in handed(self.attachments(), app, slot_of(service)):
+            folder = Path(self._containers) / f"{app}.{one['service']}"
+            replace_durably(folder / "network.json", json.dumps(one).encode())
+        self.replace_table()
 
     def replace_table(self) -> None:
         """Make the kernel's table say what the attachments say."""

@@ -32,7 +32,7 @@ from edge_daemon.keeper.runtime import (
 from edge_daemon.keeper.runtime.choose import Chosen
 from edge_daemon.keeper.runtime.errors import PostStartError, RuntimeFailedError
 from edge_daemon.keeper.runtime.hierarchies import Hierarchies
-from edge_daemon.keeper.runtime.isolation import Networks, clash
+from edge_daemon.keeper.runtime.isolation import Networks, behind, clash
 from edge_daemon.keeper.runtime.monitor import Place
 from edge_daemon.layout import Layout
 from edge_daemon.sealed import LimitValues, SealedService
@@ -205,8 +205,10 @@ def _join_network(host: Host, place: Place, checked: sealcheck.Checked) -> None:
         return
     attachment = network.attachment(checked.revision, checked.service)
     with Networks(host.layout) as networks:
-        if (why := clash(networks.attachments(), attachment)) is not None:
+        others = networks.attachments()
+        if (why := clash(others, attachment)) is not None:
             raise RuntimeFailedError(why)
+        attachment = behind(others, attachment)
         records.write_new(f"{place.folder}/network.json", json.dumps(attachment).encode())
         networks.replace_table()
     network.join(str(host.layout.run), attachment, host.netns(place))

@@ -63,7 +63,7 @@ def join(run: str, place: Attachment, netns: str) -> None:
         )
     if done.status != 0:
         raise RuntimeFailedError(f"it could not join the network of its app: {_cause(done)}")
-    if place["ports"]:
+    if place["ports"] or place.get("later"):
         # guarded by the input chain: from the bridge, nothing but answers reaches this host
         namespaces.write_sysctl(f"ipv4/conf/{place['bridge']}/route_localnet", "1")
 

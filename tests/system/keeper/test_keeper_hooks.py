@@ -76,7 +76,7 @@ def test_a_return_to_the_last_good_asks_nobody(edge: TrialHost) -> None:
     edge.deliver(shop=edge.revision("shop", "1.1", ends, window_s=20, hooks={"veto": hook("echo no; exit 75")}))
 
     edge.until("shop", lambda app: app.get("state") == "failed" and "pid" in app["services"][0])
-    assert len(edge.started("shop")) == 3
+    wait_for(lambda: len(edge.started("shop")) == 3, 10, "the last good to run again")
     assert not edge.events("app.vetoed", "hook.failed")
 
 

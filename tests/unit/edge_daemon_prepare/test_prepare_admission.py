@@ -66,6 +66,14 @@ def test_an_app_counts_for_no_more_than_its_total() -> None:
     assert refusal(tight, more).reason.startswith("needs 776 MiB more memory")
 
 
+def test_an_app_that_is_updated_start_first_counts_twice() -> None:
+    tight, once = Capacity(1000 * MIB, 0, 4, 40), release("shop", 600, pids=30)
+    admit([once], tight)
+    twice = once.model_copy(update={"strategy": "start-first"})
+    assert refusal(tight, twice).reason.startswith("needs 200 MiB more memory")
+    assert refusal(Capacity(None, 0, 4, 40), twice).reason.startswith("needs 20 more processes")
+
+
 def test_a_lack_of_one_byte_is_not_called_nothing() -> None:
     assert "needs 1 KiB more memory" in refusal(Capacity(100 * MIB - 1, 0, 1, None), release("a", 100)).reason
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edge_daemon.keeper.runtime.errors import RuntimeFailedError
-from edge_daemon.keeper.runtime.isolation import Attachment, bridge_name, clash, table
+from edge_daemon.keeper.runtime.isolation import Attachment, behind, bridge_name, clash, handed, table
 from edge_daemon.sealed import PortMapping
 
 
@@ -94,3 +94,19 @@ def test_two_services_cannot_publish_one_port(theirs: PortMapping, ours: PortMap
 
 def test_a_service_does_not_clash_with_its_own_earlier_self() -> None:
     assert clash([attached("shop", "web", 3, port())], attached("shop", "web", 3, port())) is None
+
+
+def test_published_ports_go_from_one_slot_to_the_other_in_one_step_and_back() -> None:
+    serving = attached("shop", "web", 3, port())
+    other = attached("blog", "web", 4, port(9090))
+    joining = behind([serving, other], attached("shop", "web.b", 3, port()))
+    assert (joining["ports"], joining.get("later")) == ([], [port()])
+    assert clash([serving, other], attached("shop", "web.b", 3, port())) is None
+    assert clash([serving], attached("shop", "api.b", 3, port())) == "port 8080 is already published by shop/web"
+
+    after = handed([serving, joining, other], "shop", "b")
+
+    assert {a["service"]: a["ports"] for a in after} == {"web": [], "web.b": [port()]}
+    assert handed([*after, other], "shop", "b") == [], "doing it twice does no harm"
+    assert {a["service"]: a["ports"] for a in handed(after, "shop", "a")} == {"web": [port()], "web.b": []}
+    assert behind([other], attached("shop", "web.b", 3, port())) == attached("shop", "web.b", 3, port())

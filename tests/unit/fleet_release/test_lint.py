@@ -54,6 +54,9 @@ def test_what_a_file_says_cannot_steer_a_terminal() -> None:
         pytest.param("hooks: {gw: {veto: {timeout: 5s}}}", "E0411", (5, 14), '"exec" is missing', "", id="a hook without a command"),
         pytest.param("hooks: {gw: {veto: {exec: [a], expires: 30d}}}", "E0414", (5, 9), "less than or equal to 604800", "", id="a veto without an end"),
         pytest.param("hooks: {gw: {preStop: {exec: [a], timeout: 10s}}}", "E0414", (5, 14), "leave time for the stop signal", "", id="a preStop that eats its grace"),
+        pytest.param("strategy: start-frist", "E0414", (5, 11), "strategy wants", "start-first", id="a strategy that is none"),
+        pytest.param("strategy: start-first\ntotal: {memory: 1Gi}", "E0414", (5, 11), "leave it out", "", id="start-first within a total"),
+        pytest.param("strategy: start-first\ngrants: [{service: gw, network: host, reason: why}]", "E0414", (5, 11), "in the host's own network", "", id="start-first in the host's network"),
         pytest.param("arch: {mips: {gw: {image: x}}}", "E0414", (5, 8), '"mips" is not a platform', "", id="an unknown platform"),
         pytest.param("grants: [{service: gw, devices: [/dev/x]}]", "E0411", (5, 10), '"reason" is missing', "", id="a grant without a reason"),
         pytest.param("config: {LD_PRELOAD: {service: gw, to: env}}", "E0444", (5, 10), "LD_PRELOAD steers a loader", "", id="a loader's variable"),
@@ -76,6 +79,23 @@ def test_a_fault_of_app_yaml_is_shown_where_it_stands(
     error = report.errors[0]
     assert (error.code, (error.line, error.column), error.suggestion) == (code, place, meant), error.render()
     assert says in error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "app", "says"),
+    [
+        ('ports: ["53:53/udp"]', "", "publishes a UDP port"),
+        ("volumes: [data:/data]", "", "name it in `sharedVolumes` if it bears two writers"),
+        ("volumes: [data:/data:ro]", "", ""),
+        ("volumes: [data:/data]", "sharedVolumes: [data]\n", ""),
+        ('ports: ["8080:80"]', "", ""),
+    ],
+)
+def test_what_cannot_run_twice_at_once_is_not_started_first(body: str, app: str, says: str) -> None:
+    report = lint_service(body, f"strategy: start-first\n{app}", "volumes: {data: {}}\n" if "data" in body else "")
+    assert [e.message for e in report.errors if says not in e.message] == []
+    assert len(report.errors) == bool(says)
+    assert all((e.file, e.line, e.column) == ("app.yaml", 5, 11) for e in report.errors)
 
 
 def test_a_version_that_is_a_number_is_asked_for_in_quotes() -> None:
