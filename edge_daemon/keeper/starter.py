@@ -100,7 +100,7 @@ def _run(arguments: list[str]) -> dict[str, object]:
 def parse(arguments: list[str]) -> tuple[str, dict[str, str], list[str]]:
     """(verb, options, words), every word of the shape it must have: they become paths and names on the host."""
     if not arguments or arguments[0] not in (*WORDS, "prune"):
-        raise UsageError("the first word is start, retune, remove, probe, readiness, prune or settle")
+        raise UsageError(f"the first word is one of {', '.join((*WORDS, 'prune'))}")
     verb, rest, options, words = arguments[0], arguments[1:], dict[str, str](), list[str]()
     while rest:
         word = rest.pop(0)

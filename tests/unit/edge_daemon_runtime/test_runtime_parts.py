@@ -42,8 +42,11 @@ def test_what_the_keeper_imports_stays_small() -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ([], "the first word is start, retune, remove, probe, prune or settle"),
-        (["stop", *OPTIONS], "the first word is start, retune, remove, probe, prune or settle"),
+        ([], "the first word is one of start, retune, remove, probe, readiness, hook, hand-over, settle, prune"),
+        (
+            ["stop", *OPTIONS],
+            "the first word is one of start, retune, remove, probe, readiness, hook, hand-over, settle, prune",
+        ),
         (["remove", *OPTIONS[2:], "shop", "web"], "--state-dir is missing"),
         (["remove", *OPTIONS, "shop"], "remove takes 2 words, got 1"),
         (["start", *OPTIONS, "shop", "web", HASH, "b" * 63, "1"], "is neither a name, a hash nor a number"),
