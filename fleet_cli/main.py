@@ -39,6 +39,8 @@ COMMANDS: dict[str, Entry] = {
     "describe": Entry("describe", "describe", "Why a device is in the state it is in."),
     "enroll": Entry("enroll", "enroll", "Tokens and the approval queue."),
     "device": Entry("device", "device", "Take a host out of the fleet."),
+    "token": Entry("token", "token", "API tokens: who may do what, to which devices."),
+    "whoami": Entry("token", "whoami", "Name, role and scope of the token in use."),
     "ctx": Entry("ctx", "ctx", "Servers that this command talks to."),
     "version": Entry("ctx", "version", "Print the version."),
 }

@@ -27,6 +27,24 @@ class FleetClient:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
+    # tokens of the API itself
+
+    def whoami(self) -> Json:
+        """Name, role and scope of the context's own token."""
+        return self._object("GET", "/v1/whoami")
+
+    def api_tokens(self) -> list[Json]:
+        """ApiTokenRow of every token that ever was."""
+        return self._rows("/v1/api-tokens", "api_tokens")
+
+    def new_api_token(self, wish: Json) -> Json:
+        """NewApiToken -> IssuedApiToken; the token is in the answer and nowhere else."""
+        return self._object("POST", "/v1/api-tokens", wish)
+
+    def revoke_api_token(self, name: str) -> None:
+        """End it, at once and for good."""
+        self.connection.json("POST", f"/v1/api-tokens/{quote(name, safe='')}/revoke")
+
     # devices
 
     def devices(self) -> list[Json]:

@@ -30,12 +30,12 @@ class ServerSaidError(RoadsteadError):
     """The server refused; phase, component and code are its own."""
 
     def __init__(self, status: int, said: Mapping[str, Any]) -> None:
-        reason = str(said.get("reason") or f"HTTP status {status}")
+        reason = str(said.get("cause") or f"HTTP status {status}")
         super().__init__(
             reason,
             element=str(said.get("element", "")),
             retry=bool(said.get("retry", False)),
-            hint=str(said.get("hint", "")),
+            hint=str(said.get("next", "")),
         )
         self.status = status
         self.phase = str(said.get("phase") or "asking the server")
@@ -155,7 +155,7 @@ def _why(error: Exception) -> str:
 
 def _error_in(data: bytes) -> Mapping[str, Any]:
     try:
-        said = json.loads(data)["error"]
-    except (ValueError, KeyError, TypeError):
+        said = json.loads(data)
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from fleet_protocol.documents import authorities, desired, device, enrolment, fleet, release, rollout
+from fleet_protocol.documents import api, authorities, desired, device, enrolment, fleet, release, rollout
 from fleet_protocol.documents.base import Document
 from fleet_protocol.trust.policy import LocalPolicy
 
@@ -44,6 +44,14 @@ DOCUMENTS: tuple[type[Document], ...] = (
     enrolment.EnrolmentRow,
     enrolment.IssuedToken,
     enrolment.NewToken,
+    api.ApiTokenRevoked,
+    api.ApiTokenRow,
+    api.DeviceRevoked,
+    api.Health,
+    api.IssuedApiToken,
+    api.NewApiToken,
+    api.Problem,
+    api.WhoAmI,
     fleet.Applied,
     fleet.DeviceView,
     fleet.FleetSpec,

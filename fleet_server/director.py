@@ -28,6 +28,8 @@ RENEW_S = 10 * 86400
 HIGHEST_CLAIM = MAX_INTEGER - 1_000_000
 """A device that claims more is lying or broken; its generation is not chased."""
 
+NO_SCOPE: Mapping[str, str] = {}
+
 log = logging.getLogger("roadstead.director")
 
 
@@ -47,14 +49,14 @@ class Director:
         self._changed = changed
         self._lock = threading.Lock()  # one apply, renewal or overtaking at a time
 
-    def plan(self, request: PlanRequest) -> Plan:
-        """What would change; writes nothing."""
-        return self._compute(self._store, request).plan
+    def plan(self, request: PlanRequest, scope: Mapping[str, str] = NO_SCOPE) -> Plan:
+        """What would change, to devices that have all labels of `scope`; writes nothing."""
+        return self._compute(self._store, request, scope).plan
 
-    def apply(self, plan: Plan, who: str, now: int) -> Applied:
+    def apply(self, plan: Plan, who: str, now: int, scope: Mapping[str, str] = NO_SCOPE) -> Applied:
         """Do exactly what `plan` says. Raises ConflictError if the world has moved, RefusedError if it has refusals."""
         with self._lock:
-            computed = self._compute(self._store, plan.request)
+            computed = self._compute(self._store, plan.request, scope)
             if computed.plan.world != plan.world or computed.plan.devices != plan.devices:
                 raise ConflictError("the fleet has changed since this plan was made", hint="plan again")
             if computed.plan.refusals:
@@ -98,8 +100,12 @@ class Director:
 
     # --- within
 
-    def _compute(self, facts: Facts, request: PlanRequest) -> Computed:
-        return compute(read_world(facts, self._releases()), request)
+    def _compute(self, facts: Facts, request: PlanRequest, scope: Mapping[str, str]) -> Computed:
+        world = read_world(facts, self._releases())
+        if scope:
+            mine = tuple(d for d in world.devices if scope.items() <= d.labels.items())
+            world = World(world.fleets, mine, world.releases)
+        return compute(world, request)
 
     def _again(
         self, rows: Sequence[DesiredRow], now: int, action: str, claims: Mapping[str, Mark] | None = None

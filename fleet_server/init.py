@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
 from fleet_protocol.trust.keys import generate_ed25519
 from fleet_protocol.wire.durable import rename_durably, replace_durably, sync_directory
@@ -86,9 +87,9 @@ def new_operator_token() -> str:
     return f"rso_{secrets.token_urlsafe(32)}"
 
 
-def operator(name: str, role: Role, token: str, now: int) -> Operator:
-    """The row for an operator with this token."""
-    return Operator(name, role, hashlib.sha256(token.encode()).hexdigest(), now)
+def operator(name: str, role: Role, token: str, now: int, **more: Any) -> Operator:
+    """The row for an operator with this token; `more`: scope, expires, created_by."""
+    return Operator(name, role, hashlib.sha256(token.encode()).hexdigest(), now, **more)
 
 
 def next_steps(layout: Layout, config: ServerConfig) -> str:

@@ -13,10 +13,8 @@ from fleet_protocol.wire.durable import replace_durably
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 from fleet_server.config import Layout, ServerConfig, host_port
 from fleet_server.errors import SetupError
-from fleet_server.store.records import AuditEntry, Role
+from fleet_server.store.records import ROLES, AuditEntry
 from fleet_server.version import VERSION
-
-ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -32,10 +32,12 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How often somebody who has not proven anything yet may try, from one address and from all."""
+    """How often somebody who has not proven anything yet may try, from one address and from all; and how often anybody
+    whom we know may ask, by name."""
 
     address: RateLimit = field(default_factory=lambda: RateLimit(10.0, 100))
     everybody: RateLimit = field(default_factory=lambda: RateLimit(200.0, 2000, keys=8))
+    caller: RateLimit = field(default_factory=lambda: RateLimit(50.0, 200, keys=20_000))
 
 
 @dataclass(frozen=True, slots=True)

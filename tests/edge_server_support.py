@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/time":
             self.reply(edge.world.time_statement(body["nonce"], edge.world.time.now))
         else:
-            self.answer({"error": {"reason": "no such route", "code": "E0000"}}, 404)
+            self.answer({"cause": "no such route", "code": "E0000"}, 404)
 
     def _session(self, body: dict[str, Any]) -> None:
         import base64
@@ -100,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         known = body["nonce"] in edge.nonces
         edge.nonces.discard(body["nonce"])
         if not known or not edge.device_key.verifies(base64.b64decode(body["signature"]), message):
-            self.answer({"error": {"reason": "not this device's signature", "code": "E0000"}}, 401)
+            self.answer({"cause": "not this device's signature", "code": "E0000"}, 401)
             return
         token = secrets.token_urlsafe(32)
         edge.tokens.add(token)
@@ -110,11 +110,11 @@ class Handler(BaseHTTPRequestHandler):
         edge = self.edge
         edge.asked.append((self.path, self.headers.get("Range", "")))
         if self.headers.get("Authorization", "").removeprefix("Bearer ") not in edge.tokens:
-            self.answer({"error": {"reason": "no session", "code": "E0000"}}, 401)
+            self.answer({"cause": "no session", "code": "E0000"}, 401)
             return
         data = self._find(self.path)
         if data is None:
-            self.answer({"error": {"reason": "not here", "code": "E0000"}}, 404)
+            self.answer({"cause": "not here", "code": "E0000"}, 404)
             return
         for part, fault in list(edge.faults.items()):
             if part in self.path:

@@ -223,7 +223,7 @@ def _handler(front: HttpsFront) -> type[BaseHTTPRequestHandler]:
                 status, answer = front.answer(method, self.path, headers, body)
             except RoadsteadError as error:
                 status = {Exit.NOT_ALLOWED: 403, Exit.NOT_FOUND: 404, Exit.CONFLICT: 409}.get(error.exit_status, 400)
-                answer = json.dumps({"error": error.as_dict()}).encode()
+                answer = json.dumps({"code": error.code, "cause": error.reason, "next": error.hint}).encode()
             if front.dropped_answers and self.path.startswith("/v1/enrol"):
                 front.dropped_answers -= 1
                 self.close_connection = True
@@ -250,7 +250,7 @@ def _ok(document: Any) -> tuple[int, bytes]:
 
 
 def _error(code: str, reason: str) -> bytes:
-    return json.dumps({"error": {"code": code, "reason": reason, "hint": ""}}).encode()
+    return json.dumps({"code": code, "cause": reason, "next": ""}).encode()
 
 
 class Broker:

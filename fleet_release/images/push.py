@@ -145,8 +145,8 @@ def _words(response: httpx2.Response) -> str:
     """The server's own sentence, or the first message of a registry's error list."""
     try:
         body = response.json()
-        if isinstance(body.get("error"), dict):
-            return str(body["error"].get("sentence", ""))[:300]
+        if "detail" in body:
+            return str(body["detail"])[:300]
         return str(body["errors"][0].get("message", ""))[:300]
     except (ValueError, LookupError, AttributeError, TypeError):
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar
 
 from fastapi import FastAPI, Request, Response
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from fleet_protocol.documents.base import Document
 from fleet_protocol.wire import strict_json
-from fleet_protocol.wire.errors import RoadsteadError
+from fleet_protocol.wire.errors import RoadsteadError, inert
 from fleet_server.errors import (
     BadRequestError,
     NotAllowedError,
@@ -24,6 +25,7 @@ from fleet_server.errors import (
 from fleet_server.services import Services
 
 JSON = "application/json"
+PROBLEM = "application/problem+json"
 T = TypeVar("T")
 D = TypeVar("D", bound=Document)
 P = ParamSpec("P")
@@ -95,17 +97,32 @@ def said(value: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def error_response(request: Request, error: RoadsteadError) -> Response:
-    """`{"error": {...}}`; below /v2 also in the words of the OCI distribution specification."""
+    """The error as `Problem`; below /v2 also in the words of the OCI distribution specification."""
     status = http_status(error)
-    value: dict[str, Any] = {"error": error.as_dict()}
+    value = problem(error, status, request.url.path)
     headers = dict(getattr(error, "headers", {}))
     if request.url.path.startswith("/v2"):
         value["errors"] = [{"code": IMAGE_CODES.get(status, "UNSUPPORTED"), "message": error.sentence()}]
     if status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="roadstead"' if request.url.path.startswith("/v2") else "Bearer"
     if status == 429:
-        headers["Retry-After"] = "5"
-    return Response(strict_json.dumps(value), status, media_type=JSON, headers=headers)
+        headers.setdefault("Retry-After", "5")
+    return Response(strict_json.dumps(value), status, media_type=PROBLEM, headers=headers)
+
+
+def problem(error: RoadsteadError, status: int, path: str) -> dict[str, Any]:
+    """An error of ours as the fields of `Problem`."""
+    said = error.as_dict()
+    return {
+        "type": f"urn:roadstead:error:{error.code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": said["sentence"],
+        "instance": inert(path)[:600],
+        "cause": said["reason"],
+        "next": said["hint"],
+        **{key: said[key] for key in ("code", "phase", "component", "element", "retry")},
+    }
 
 
 def install_errors(app: FastAPI) -> None:

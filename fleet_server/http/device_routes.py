@@ -24,26 +24,19 @@ from fleet_protocol.trust import dsse
 from fleet_protocol.trust.keys import PublicKey
 from fleet_protocol.wire.bounds import SHA256_PATTERN, matches
 from fleet_server.errors import NotFoundError, NotSignedInError
-from fleet_server.http.answers import JSON, answer, document, in_thread, said, services, takes
-from fleet_server.http.auth import Caller, Device, Slowly
+from fleet_server.http.answers import JSON, answer, document, in_thread, services, takes
+from fleet_server.http.gate import Asker, Caller, FleetRoute
 from fleet_server.services import Services
 from fleet_server.sessions import LIFE_S
-from fleet_server.version import VERSION
 from provisioning import proof
 from provisioning.authority.renewal import renew
 from provisioning.renewal import RenewAnswer, RenewRequest
 
 SESSION = "session"
-router = APIRouter(tags=["device"])
+router = APIRouter(tags=["device"], route_class=FleetRoute)
 
 
-@router.get("/healthz")
-async def healthz() -> Response:
-    """Whether the server answers."""
-    return said({"status": "ok", "version": VERSION})
-
-
-@router.get("/v1/ca", dependencies=[Slowly])
+@router.get("/v1/ca")
 async def ca(request: Request) -> Response:
     """The CA's certificate; compare its SHA-256 with a pin before you trust it."""
     return Response(services(request).authority.pem, media_type="application/x-pem-file")
@@ -51,7 +44,6 @@ async def ca(request: Request) -> Response:
 
 @router.post(
     "/v1/enrol/challenge",
-    dependencies=[Slowly],
     openapi_extra=takes(EnrolChallengeRequest),
     responses={200: {"model": Challenge}},
 )
@@ -62,9 +54,7 @@ async def enrol_challenge(request: Request) -> Response:
     return answer(parts.desk.challenge(asked.token_id, parts.now()))
 
 
-@router.post(
-    "/v1/enrol", dependencies=[Slowly], openapi_extra=takes(EnrolRequest), responses={200: {"model": EnrolAnswer}}
-)
+@router.post("/v1/enrol", openapi_extra=takes(EnrolRequest), responses={200: {"model": EnrolAnswer}})
 async def enrol(request: Request) -> Response:
     """Ask for a certificate, with a proof of the token's secret."""
     asked = await document(request, EnrolRequest)
@@ -79,7 +69,6 @@ def _enrol(parts: Services, asked: EnrolRequest) -> EnrolAnswer:
 
 @router.post(
     "/v1/enrol/{request_id}/poll",
-    dependencies=[Slowly],
     openapi_extra=takes(EnrolPoll),
     responses={200: {"model": EnrolAnswer}},
 )
@@ -92,7 +81,6 @@ async def poll(request: Request, request_id: str) -> Response:
 
 @router.post(
     "/v1/device/challenge",
-    dependencies=[Slowly],
     openapi_extra=takes(SessionChallengeRequest),
     responses={200: {"model": Challenge}},
 )
@@ -105,7 +93,6 @@ async def session_challenge(request: Request) -> Response:
 
 @router.post(
     "/v1/device/session",
-    dependencies=[Slowly],
     openapi_extra=takes(SessionRequest),
     responses={200: {"model": Session}},
 )
@@ -134,7 +121,7 @@ def _signed(public_pem: str, asked: SessionRequest) -> bool:
     return PublicKey(public_pem.encode()).verifies(signature, proof.session_message(asked.device_id, asked.nonce))
 
 
-@router.post("/v1/time", dependencies=[Slowly], openapi_extra=takes(TimeRequest))
+@router.post("/v1/time", openapi_extra=takes(TimeRequest))
 async def tell_time(request: Request) -> Response:
     """The time, signed for the one who asked."""
     asked = await document(request, TimeRequest)
@@ -144,7 +131,7 @@ async def tell_time(request: Request) -> Response:
 
 
 @router.post("/v1/device/renew", openapi_extra=takes(RenewRequest), responses={200: {"model": RenewAnswer}})
-async def renew_certificate(request: Request, caller: Device) -> Response:
+async def renew_certificate(request: Request, caller: Asker) -> Response:
     """A certificate for the device's next key."""
     asked = await document(request, RenewRequest)
     return answer(await in_thread(_renew, services(request), caller, asked))
@@ -157,7 +144,7 @@ def _renew(parts: Services, caller: Caller, asked: RenewRequest) -> RenewAnswer:
 
 
 @router.get("/v1/values/{sha256}")
-async def value(request: Request, sha256: str, _caller: Device) -> Response:
+async def value(request: Request, sha256: str) -> Response:
     """A configuration value above 1 KiB."""
     data = await in_thread(services(request).store.value, sha256) if matches(SHA256_PATTERN, sha256) else None
     if data is None:

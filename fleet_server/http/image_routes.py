@@ -17,7 +17,7 @@ from fleet_protocol.wire.bounds import DIGEST_PATTERN, MAX_MANIFEST_BYTES, NAME_
 from fleet_server.blobs import Upload
 from fleet_server.errors import BadRequestError, NotFoundError, RangeError
 from fleet_server.http.answers import body, in_thread, said, services
-from fleet_server.http.auth import Anybody, Operator
+from fleet_server.http.gate import Asker, FleetRoute
 from fleet_server.manifests import read_manifest
 from fleet_server.services import Services
 from fleet_server.store.records import ManifestRow
@@ -27,14 +27,14 @@ TAG_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 OPEN_RANGE = re.compile(r"bytes=([0-9]{1,16})-[0-9]*")
 CONTENT_RANGE = re.compile(r"(?:bytes )?([0-9]{1,16})-[0-9]{1,16}(?:/.*)?")
 App = Annotated[str, Path(pattern=rf"^(?:{NAME_PATTERN})$")]
-router = APIRouter(tags=["images"])
+router = APIRouter(tags=["images"], route_class=FleetRoute)
 
 
 @router.get("/v2/")
 @router.head("/v2/", include_in_schema=False)
 @router.get("/v2", include_in_schema=False)
 @router.head("/v2", include_in_schema=False)
-async def version(_caller: Anybody) -> Response:
+async def version() -> Response:
     """That this is a registry."""
     answer = said({})
     answer.headers["Docker-Distribution-API-Version"] = "registry/2.0"
@@ -46,7 +46,7 @@ async def version(_caller: Anybody) -> Response:
 
 @router.get("/v2/apps/{app}/blobs/{digest}")
 @router.head("/v2/apps/{app}/blobs/{digest}", include_in_schema=False)
-async def blob(request: Request, app: App, digest: str, _caller: Anybody) -> Response:
+async def blob(request: Request, app: App, digest: str) -> Response:
     """A blob, whole or a range of it."""
     blobs = services(request).blobs
     path = blobs.path(digest)
@@ -64,7 +64,7 @@ async def blob(request: Request, app: App, digest: str, _caller: Anybody) -> Res
 
 @router.get("/v2/apps/{app}/manifests/{reference}")
 @router.head("/v2/apps/{app}/manifests/{reference}", include_in_schema=False)
-async def manifest(request: Request, app: App, reference: str, _caller: Anybody) -> Response:
+async def manifest(request: Request, app: App, reference: str) -> Response:
     """A manifest by digest or tag."""
     row, data = await in_thread(_manifest, services(request), app, reference)
     told = {"Docker-Content-Digest": row.digest, "ETag": f'"{row.digest}"', "Content-Length": str(row.size)}
@@ -79,7 +79,7 @@ def _manifest(parts: Services, app: str, reference: str) -> tuple[ManifestRow, b
 
 
 @router.get("/v2/apps/{app}/tags/list")
-async def tags(request: Request, app: App, _caller: Anybody) -> Response:
+async def tags(request: Request, app: App) -> Response:
     """Tags of one repository."""
     return said({"name": f"apps/{app}", "tags": await in_thread(services(request).store.tags, app)})
 
@@ -90,7 +90,7 @@ async def tags(request: Request, app: App, _caller: Anybody) -> Response:
 @router.post("/v2/apps/{app}/blobs/uploads/")
 @router.post("/v2/apps/{app}/blobs/uploads", include_in_schema=False)
 async def begin(
-    request: Request, app: App, caller: Operator, digest: str | None = None, mount: str | None = None
+    request: Request, app: App, caller: Asker, digest: str | None = None, mount: str | None = None
 ) -> Response:
     """A new upload; done at once where the bytes come along, or are there already (`mount`)."""
     blobs = services(request).blobs
@@ -104,7 +104,7 @@ async def begin(
 
 
 @router.patch("/v2/apps/{app}/blobs/uploads/{ident}")
-async def append(request: Request, app: App, ident: str, caller: Operator) -> Response:
+async def append(request: Request, app: App, ident: str, caller: Asker) -> Response:
     """More bytes, which must follow those that are there."""
     upload = services(request).blobs.upload(ident, caller.name)
     _check_follows(request, app, upload)
@@ -113,7 +113,7 @@ async def append(request: Request, app: App, ident: str, caller: Operator) -> Re
 
 
 @router.put("/v2/apps/{app}/blobs/uploads/{ident}")
-async def complete(request: Request, app: App, ident: str, digest: str, caller: Operator) -> Response:
+async def complete(request: Request, app: App, ident: str, digest: str, caller: Asker) -> Response:
     """The last bytes, if any, and the digest of all."""
     upload = services(request).blobs.upload(ident, caller.name)
     _check_follows(request, app, upload)
@@ -122,7 +122,7 @@ async def complete(request: Request, app: App, ident: str, digest: str, caller: 
 
 
 @router.get("/v2/apps/{app}/blobs/uploads/{ident}")
-async def progress(request: Request, app: App, ident: str, caller: Operator) -> Response:
+async def progress(request: Request, app: App, ident: str, caller: Asker) -> Response:
     """How far an upload is."""
     answer = _accepted(app, services(request).blobs.upload(ident, caller.name))
     answer.status_code = 204
@@ -130,7 +130,7 @@ async def progress(request: Request, app: App, ident: str, caller: Operator) -> 
 
 
 @router.delete("/v2/apps/{app}/blobs/uploads/{ident}", status_code=204)
-async def cancel(request: Request, app: App, ident: str, caller: Operator) -> Response:  # noqa: ARG001 (part of the path)
+async def cancel(request: Request, app: App, ident: str, caller: Asker) -> Response:  # noqa: ARG001 (part of the path)
     """Forget an upload."""
     blobs = services(request).blobs
     blobs.drop(blobs.upload(ident, caller.name))
@@ -138,7 +138,7 @@ async def cancel(request: Request, app: App, ident: str, caller: Operator) -> Re
 
 
 @router.put("/v2/apps/{app}/manifests/{reference}")
-async def put_manifest(request: Request, app: App, reference: str, caller: Operator) -> Response:
+async def put_manifest(request: Request, app: App, reference: str, caller: Asker) -> Response:
     """A manifest or index whose parts are there, by digest or tag."""
     data = await body(request, MAX_MANIFEST_BYTES)
     kind = request.headers.get("content-type", "")

@@ -10,27 +10,27 @@ from fleet_protocol.documents.fleet import RoleVersion
 from fleet_protocol.wire.bounds import MAX_RELEASE_BYTES, MAX_TUF_METADATA_BYTES
 from fleet_server.errors import BadRequestError, NotFoundError
 from fleet_server.http.answers import JSON, answer, body, in_thread, services
-from fleet_server.http.auth import Anybody, Operator
+from fleet_server.http.gate import Asker, FleetRoute
 from fleet_server.services import Services
 from fleet_server.withdrawals import concerned
 
-router = APIRouter(tags=["trust"])
+router = APIRouter(tags=["trust"], route_class=FleetRoute)
 
 
 @router.get("/tuf/metadata/{name:path}.json")
-async def metadata(request: Request, name: str, _caller: Anybody) -> Response:
+async def metadata(request: Request, name: str) -> Response:
     """Metadata by the name that a TUF client asks for."""
     return _found(await in_thread(services(request).repository.load, name), f"metadata {name}")
 
 
 @router.get("/tuf/targets/{path:path}")
-async def target(request: Request, path: str, _caller: Anybody) -> Response:
+async def target(request: Request, path: str) -> Response:
     """A target by its path with the hash prefix."""
     return _found(await in_thread(services(request).repository.target, path), f"target {path}")
 
 
 @router.put("/v1/tuf/metadata/{role:path}", responses={200: {"model": RoleVersion}})
-async def put_metadata(request: Request, role: str, caller: Operator) -> Response:
+async def put_metadata(request: Request, role: str, caller: Asker) -> Response:
     """A new version of a role, if `If-Match` names the one that it replaces."""
     replaces = request.headers.get("if-match", "").strip('"')
     if not replaces.isdecimal() or len(replaces) > 16:
@@ -48,7 +48,7 @@ def _put_metadata(parts: Services, role: str, data: bytes, replaces: int, who: s
 
 
 @router.put("/v1/tuf/targets/{sha256}", status_code=204)
-async def put_target(request: Request, sha256: str, caller: Operator) -> Response:
+async def put_target(request: Request, sha256: str, caller: Asker) -> Response:
     """Target bytes, before the role that lists them."""
     data = await body(request, MAX_RELEASE_BYTES)
     parts = services(request)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from fleet_protocol.documents.device import Event
 
-Role = Literal["viewer", "operator", "admin"]
+Role = Literal["viewer", "installer", "operator", "releaser", "approver", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Somebody who may use the API. Only the hash of the token is kept."""
+    """Somebody who may use the API, by one token. Only the token's hash is kept; a name is used once."""
 
     name: str
     role: Role
     token_sha256: str
     created_at: int
     revoked_at: int | None = None
+    scope: Mapping[str, str] = field(default_factory=dict)  # labels that a device must have; empty: all devices
+    expires: int | None = None
+    created_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,3 +117,11 @@ def _images(db: Database) -> None:
         not_null={"media_type", "size"},
     )
     db.create_table("tags", {"app": str, "tag": str, "digest": str}, pk=("app", "tag"), not_null={"digest"})
+
+
+@migrations(name="0006 scopes of tokens")
+def _scopes(db: Database) -> None:
+    table = db.table("operators")
+    table.add_column("scope", str, not_null_default="{}")
+    table.add_column("expires", int)
+    table.add_column("created_by", str, not_null_default="")

@@ -154,11 +154,11 @@ class SqliteIdentity(SqliteBase):
     def operator_by_token(self, token_sha256: str) -> Operator | None:
         """The operator with this token, unless revoked."""
         row = self._row("SELECT * FROM operators WHERE token_sha256 = ? AND revoked_at IS NULL", token_sha256)
-        return Operator(**row) if row else None
+        return _operator(row) if row else None
 
     def operators(self) -> list[Operator]:
         """All, revoked ones included, by name."""
-        return [Operator(**row) for row in self._rows("SELECT * FROM operators ORDER BY name")]
+        return [_operator(row) for row in self._rows("SELECT * FROM operators ORDER BY name")]
 
     def revoke_operator(self, name: str, now: int) -> bool:
         """False if unknown or revoked already."""
@@ -193,6 +193,10 @@ def _enrolment(row: Row) -> EnrolmentRecord:
 def _device(row: Row) -> DeviceRecord:
     told = {"labels": _mapping(row["labels"]), "certificate_serial": int(row["certificate_serial"])}
     return DeviceRecord(**{**row, **told})
+
+
+def _operator(row: Row) -> Operator:
+    return Operator(**{**row, "scope": _mapping(row["scope"])})
 
 
 def _mapping(text: str) -> dict[str, Any]:

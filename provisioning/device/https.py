@@ -288,8 +288,8 @@ def refused(response: Response, where: str) -> ServerRefusedError:
     """The server's error body as an exception; whatever is no such body is named by its status alone."""
     reason, code, hint = f"HTTP status {response.status}", "", ""
     try:
-        fields = json.loads(response.read_all(MAX_ERROR_BYTES))["error"]
-        reason, code, hint = str(fields["reason"])[:400], str(fields["code"])[:16], str(fields.get("hint", ""))[:200]
+        fields = json.loads(response.read_all(MAX_ERROR_BYTES))
+        reason, code, hint = str(fields["cause"])[:400], str(fields["code"])[:16], str(fields.get("next", ""))[:200]
     except (RoadsteadError, ValueError, KeyError, TypeError, AttributeError):
         pass  # a proxy's page, or nothing at all
     return ServerRefusedError(response.status, reason, element=where, server_code=code, hint=hint)

@@ -135,7 +135,7 @@ def test_an_upload_in_chunks_is_checked_and_resumes(server: ServerUnderTest) -> 
 def test_an_upload_with_another_digest_leaves_nothing(server: ServerUnderTest) -> None:
     before = sorted(p.name for p in (server.dir / "blobs").rglob("*"))
     status, _, body = server.http("POST", f"/v2/apps/cam/blobs/uploads/?digest={digest(b'this')}", b"that")
-    assert (status, digest(b"that") in json.loads(body)["error"]["reason"]) == (400, True)
+    assert (status, digest(b"that") in json.loads(body)["cause"]) == (400, True)
     assert sorted(p.name for p in (server.dir / "blobs").rglob("*")) == before
     _, headers, _ = server.http("POST", "/v2/apps/cam/blobs/uploads/")
     assert server.http("DELETE", headers["location"])[0] == 204
@@ -183,7 +183,7 @@ def test_a_manifest_that_can_be_read_in_two_ways_or_lacks_parts_is_refused(
     data = json.dumps(value).encode()
     status, _, body = server.http("PUT", "/v2/apps/cam/manifests/odd", data, {"Content-Type": kind})
     assert status == 400
-    assert reason in json.loads(body)["error"]["reason"]
+    assert reason in json.loads(body)["cause"]
     assert json.loads(body)["errors"][0]["code"] == "MANIFEST_INVALID"
     assert server.http("GET", "/v2/apps/cam/manifests/odd")[0] == 404
 
