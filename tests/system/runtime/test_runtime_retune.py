@@ -30,7 +30,7 @@ def test_the_starter_changes_limits_and_name_and_the_process_stays(host: World) 
     after = host.seen("shop", "web")
     assert (status, answer) == (0, {"pid": before.pid})
     assert host.runtime.limits("shop", "web") == EnforcedLimits(48 * MIB, 0, 250, 9)
-    assert after == before._replace(revision=new.revision["revision"])
+    assert after == before._replace(revision=new.revision["revision"], seal=new.seal)
     assert host.starter("retune", "shop", "web", new.revision["revision"], new.seal) == (0, {"pid": before.pid})
     assert host.runtime.start(new) == before.pid  # what starts it finds it there already
 
