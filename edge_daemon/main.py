@@ -55,6 +55,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--cgroup-parent", default="/roadstead", help="the control group of all containers (default %(default)s)"
     )
+    run.add_argument(
+        "--cgroup-driver",
+        choices=("auto", "cgroupfs", "systemd"),
+        default="auto",
+        help="who owns that group; systemd: in roadstead-apps.slice (default: systemd where it is PID 1 on cgroup v2)",
+    )
     run.add_argument("--runtime", default="", help="runc, crun, or a path; default: whichever fits this host")
     run.add_argument(
         "--socket-group", metavar="GROUP", help="whose members may look: status, ps, top, logs, events"

@@ -37,7 +37,7 @@ from fleet_protocol.wire.bounds import ID_PATTERN, matches
 from fleet_protocol.wire.errors import RoadsteadError, inert
 from fleet_protocol.wire.topics import Channel
 
-SAY_AGAIN_S = 60.0  # the same refusal of a message that never reached prepare
+SAY_AGAIN_S = 60.0  # the same refusal of a message that never reached prepare, the same trouble of this process
 TROUBLE_S = 1.0
 
 
@@ -93,6 +93,7 @@ class Keeper:
         self._why_not_connected = "not tried yet"
         self._denied: set[str] = set()
         self._said: dict[str, float] = {}
+        self._troubled: dict[str, float] = {}  # what was written to the log, and when
         self._watchdog = notify.watchdog_seconds()
         self._watchdog_at = 0.0
 
@@ -119,16 +120,21 @@ class Keeper:
 
     def _step(self, now: float) -> float:
         self._children.reap()
-        due = min(
-            self._children.step(now),
-            self._supervisor.step(now),  # before anything that has to do with the network
-            self._desired.step(now),
-            self._upkeep.step(now),
-            self._session.step(now),
-            self._local.step(now),
-            self._spool.step(now) if self._session.up else NEVER,
-            self._reporter.step(now, self._publish_report) if self._session.up else NEVER,
-        )
+        due = NEVER
+        for step in (
+            self._children.step,
+            self._supervisor.step,  # before anything that has to do with the network
+            self._desired.step,
+            self._upkeep.step,
+            self._session.step,
+            self._local.step,
+            self._step_outbound,
+        ):
+            try:
+                due = min(due, step(now))
+            except (sqlite3.Error, OSError, RoadsteadError) as error:  # one that cannot go on holds up no other
+                due = min(due, now + TROUBLE_S)
+                self._trouble(error)
         if self._watchdog is not None:
             if now >= self._watchdog_at:
                 notify.notify("WATCHDOG=1")
@@ -136,10 +142,18 @@ class Keeper:
             due = min(due, self._watchdog_at)
         return due
 
+    def _step_outbound(self, now: float) -> float:
+        if not self._session.up:
+            return NEVER
+        return min(self._spool.step(now), self._reporter.step(now, self._publish_report))
+
     def _trouble(self, error: Exception) -> None:
         """A full disk, or a host that refuses: said, and tried again. Nothing is believed from memory after it."""
         words = error.sentence() if isinstance(error, RoadsteadError) else f"{type(error).__name__}: {error}"
-        sys.stderr.write(f"keeper: {inert(words)}\n")
+        now = boottime()
+        if now - self._troubled.get(words, -SAY_AGAIN_S) >= SAY_AGAIN_S:
+            self._troubled = {text: at for text, at in self._troubled.items() if now - at < SAY_AGAIN_S} | {words: now}
+            sys.stderr.write(f"keeper: {inert(words)}\n")
         if isinstance(error, WrongNetworkError):
             raise error
         if isinstance(error, sqlite3.Error):

@@ -18,9 +18,10 @@ from fleet_protocol.wire.errors import Exit, RoadsteadError
 
 OPTIONS = (
     "--state-dir", "--run-dir", "--cgroup-parent", "--runtime", "--expect-netns",
-    "--socket-gid", "--socket-gid-may-change",
+    "--socket-gid", "--socket-gid-may-change", "--cgroup-driver",
 )  # fmt: skip
 DEFAULT_GROUP = "roadstead"
+SYSTEMD = "/run/systemd/system"  # there if systemd is PID 1
 ARENAS = "MALLOC_ARENA_MAX"
 
 
@@ -34,6 +35,7 @@ class Arguments(Protocol):
     expect_netns: Path | None
     socket_group: str | None
     socket_group_may_change: bool
+    cgroup_driver: str
 
 
 class Options(NamedTuple):
@@ -46,6 +48,7 @@ class Options(NamedTuple):
     expect_netns: Path | None = None
     socket_gid: int | None = None
     socket_gid_may_change: bool = False
+    cgroup_driver: str = "auto"
 
     def words(self) -> list[str]:
         """The command line that says it."""
@@ -56,6 +59,8 @@ class Options(NamedTuple):
             str(self.run_dir),
             "--cgroup-parent",
             self.cgroup_parent,
+            "--cgroup-driver",
+            self.cgroup_driver,
         ]
         if self.runtime:
             out += ["--runtime", self.runtime]
@@ -71,7 +76,7 @@ def run(args: Arguments) -> int:
     """Replace this process by the lean one; it does not come back, unless this is it already."""
     options = Options(
         args.state_dir.absolute(), args.run_dir.absolute(), args.cgroup_parent, args.runtime or "", args.expect_netns,
-        group_number(args.socket_group), args.socket_group_may_change,
+        group_number(args.socket_group), args.socket_group_may_change, args.cgroup_driver,
     )  # fmt: skip
     become_lean(options)
     return keep(options)
@@ -112,10 +117,19 @@ def keep(options: Options) -> int:
     os.umask(0o077)
     layout = Layout(options.state_dir, options.run_dir)
     members = Members(options.socket_gid, options.socket_gid_may_change)
-    machine = HostMachine(layout, options.cgroup_parent, options.runtime)
+    machine = HostMachine(layout, cgroup_parent(options), options.runtime)
     machine.runtime.setup()
     Keeper(layout, machine, daemon_version(), options.expect_netns, members).run()
     return Exit.OK
+
+
+def cgroup_parent(options: Options) -> str:
+    """The group of all containers; with systemd, one in a unit that it has handed over."""
+    if options.cgroup_driver == "cgroupfs" or (options.cgroup_driver == "auto" and not os.path.isdir(SYSTEMD)):
+        return options.cgroup_parent
+    from edge_daemon.keeper.runtime import slices
+
+    return slices.parent(options.cgroup_driver, options.cgroup_parent)
 
 
 def daemon_version() -> str:
@@ -148,6 +162,7 @@ def parse(words: list[str]) -> Options:
         Path(values["--expect-netns"]) if "--expect-netns" in values else None,
         int(values["--socket-gid"]) if values.get("--socket-gid", "").isdecimal() else None,
         values.get("--socket-gid-may-change") == "yes",
+        values.get("--cgroup-driver", "auto"),
     )
 
 

@@ -21,6 +21,14 @@ what to change where memory cannot be limited (`cgroup_disable=memory`).
 |---|---|---|---|---|---|
 """
 TAIL = """
+## Where the groups stand
+
+`edge-daemon run --cgroup-driver systemd`, the default where systemd is PID 1 on cgroup v2, puts all containers into
+`roadstead-containers.service` in `roadstead-apps.slice`, a unit that systemd has handed over (`Delegate=yes`):
+`systemd-cgls /roadstead.slice` shows them. Stopping that unit stops all containers; restarting `edge-daemon.service`
+stops none. `--cgroup-driver cgroupfs`, the default elsewhere, makes the groups below `--cgroup-parent`. A revision is
+made for one place: a host that changes its driver or parent needs a new desired state before it starts anything again.
+
 ## Live changes
 
 A release that differs from the running one by limits marked *live* alone, or by nothing but its version, is applied to

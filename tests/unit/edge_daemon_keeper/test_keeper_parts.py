@@ -140,7 +140,7 @@ def test_a_host_without_an_identity_says_so(layout: Layout, content: str | None,
 def test_options_survive_their_way_through_the_command_line() -> None:
     for options in (
         Options(Path("/s"), Path("/r")),
-        Options(Path("/s"), Path("/r"), "/g", "crun", Path("/run/netns/edge1")),
+        Options(Path("/s"), Path("/r"), "/g", "crun", Path("/run/netns/edge1"), cgroup_driver="systemd"),
     ):
         assert parse(options.words()) == options
     for words in (["--state-dir"], ["--state-dir", "/s"], ["--what", "x", "--state-dir", "/s", "--run-dir", "/r"]):
