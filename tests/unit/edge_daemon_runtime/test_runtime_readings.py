@@ -14,11 +14,13 @@ from edge_daemon.sealed import LimitValues
 LIMITS: LimitValues = {"memory_bytes": 64 << 20, "cpu_millis": 250, "cpu_weight": 200, "pids": 10, "nofile": 64}
 V2_FILES = {
     "memory.current": "4096\n", "memory.peak": "8192\n", "memory.max": "67108864\n", "memory.swap.max": "0\n",
+    "memory.stat": "anon 1024\nfile 3072\nanon_thp 9\n",
     "memory.high": "max\n", "memory.oom.group": "0\n", "memory.events": "low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n",
     "cpu.max": "25000 100000\n", "cpu.weight": "100\n", "cpu.stat": "usage_usec 1500\nthrottled_usec 7\n",
     "pids.current": "3\n", "pids.max": "10\n", "cpuset.cpus": "\n",
 }  # fmt: skip
 V1_FILES = {
+    "memory/memory.stat": "cache 1\nrss 512\ntotal_cache 3072\ntotal_rss 1024\n",
     "memory/memory.usage_in_bytes": "4096\n", "memory/memory.max_usage_in_bytes": "8192\n",
     "memory/memory.limit_in_bytes": "67108864\n", "memory/memory.memsw.limit_in_bytes": "67108864\n",
     "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
@@ -26,7 +28,7 @@ V1_FILES = {
     "cpu/cpu.stat": "nr_periods 4\nnr_throttled 1\nthrottled_time 7999\n", "cpuacct/cpuacct.usage": "1500999\n",
     "pids/pids.current": "3\n", "pids/pids.max": "10\n",
 }  # fmt: skip
-USAGE = Usage(4096, 8192, 1500, 7, 3, 2)
+USAGE = Usage(4096, 8192, 1500, 7, 3, 2, memory_anon_bytes=1024)
 ENFORCED = EnforcedLimits(64 << 20, 0, 250, 10)
 
 
@@ -59,7 +61,9 @@ def test_without_the_memory_controller_its_numbers_are_absent_and_the_others_sta
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     for found in (v1(tmp_path / "one", without=("memory",)), v2(tmp_path / "two", without=("memory",))):
-        assert readings.usage(found, "/g") == USAGE._replace(memory_bytes=None, memory_peak_bytes=None, oom_kills=None)
+        assert readings.usage(found, "/g") == USAGE._replace(
+            memory_bytes=None, memory_peak_bytes=None, oom_kills=None, memory_anon_bytes=None
+        )
         assert readings.limits(found, "/g") == ENFORCED._replace(memory_bytes=None, swap_bytes=None)
         with pytest.raises(RuntimeFailedError, match="this kernel has no memory controller"):
             groups.apply(found, "/g", LIMITS)
