@@ -225,8 +225,8 @@ NETWORK: dict[str, Key] = {
 VOLUME: dict[str, Key] = {
     **_noted("a volume belongs to its app and has its name there", "name"),
     **_noted("labels of volumes are not carried", "labels"),
-    **_no("volumes are directories of the host", "driver", harmless=("local",)),
-    **_no("volumes are directories of the host, without options", "driver_opts"),
+    **_no("volumes lie on the host's own disk", "driver", harmless=("local",)),
+    **_no("a volume has a size alone: `volumes: {NAME: {quota: 64Mi}}` in app.yaml", "driver_opts"),
     **_no("apps cannot share a volume", "external", harmless=("false",)),
 }
 CONFIG: dict[str, Key] = {

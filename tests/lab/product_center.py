@@ -32,6 +32,8 @@ COMPOSE = """services:
     mem_limit: 16m
     cpus: 0.25
     pids_limit: 32
+    volumes: ["data:/data"]
+volumes: {data: }
 """
 FLEET = """apiVersion: roadstead/v1
 kind: Fleet

@@ -44,6 +44,9 @@ def test_a_reload_and_a_restart_leave_containers_and_limits_as_they_are(
         wait_for("the app to run", lambda: running(center, name), START_S)
         before = kernel(host)
         assert before[1:] == [str(16 << 20), "0", "25000 100000", "32"]
+        size = host.run("stat -f -c '%T %b %S' /var/lib/roadstead/volumes/web/data").check().stdout.split()
+        assert size[0] == "ext2/ext3"
+        assert 48 << 20 < int(size[1]) * int(size[2]) <= 64 << 20  # the volume's own file system, of its quota
         tree = host.run(f"systemd-cgls --no-pager {SLICE}").check().stdout
         assert "roadstead-containers.service" in tree
         assert "httpd" in tree
