@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "trust": Entry("trust", "trust", "Keys and roles: make a trust root, delegate an app."),
     "plan": Entry("plan", "plan", "Show what applying fleet.yaml would change. Changes nothing."),
     "apply": Entry("plan", "apply", "Change the fleet as planned."),
+    "simulate": Entry("simulate", "simulate", "Play a rollout over thousands of devices that are not there."),
     "get": Entry("get", "get", "List devices, fleets, tokens or events."),
     "describe": Entry("describe", "describe", "Why a device is in the state it is in."),
     "enroll": Entry("enroll", "enroll", "Tokens and the approval queue."),

@@ -94,6 +94,7 @@ def specs() -> st.SearchStrategy[RolloutSpec]:
         ),
         on_fail=st.sampled_from(["pause", "abort", "revert-wave", "revert", "continue"]),
         rollback_window_s=st.sampled_from([0, 3600]),
+        quarantine=st.booleans(),
     )
 
 

@@ -93,12 +93,15 @@ class RateSpec(Document):
 
 
 class AbortSpec(Document):
-    """Stop when more than `share` of the judged devices, or more than `count` devices, failed in one of these ways."""
+    """Stop when more than `share` of the devices that were told, or more than `count`, failed in one of these ways.
+
+    Told are those that are judged, and those that are in hand and there.
+    """
 
     on: Annotated[tuple[FailureType, ...], Field(max_length=16)] = ()  # empty: in any way
     share: Percent | None = None
     count: Count | None = None
-    sample: Devices = 1  # no share is looked at before so many were judged
+    sample: Devices = 1  # no share is looked at before so many were told
 
 
 class RetrySpec(Document):

@@ -66,6 +66,8 @@ def measure(gate: GateSpec, wave: Wave, old: Iterable[DeviceFacts], history: Ite
         return Measured("inconclusive", None, None, f"{judged} judged, {gate.sample} needed")
     if gate.value in SHARES:
         value: float | None = 100.0 * getattr(wave, gate.value) / judged
+        if _could_tip(gate, wave, judged):
+            return Measured("inconclusive", value, gate.limit, f"{wave.inconclusive} of {judged} cannot say")
     elif not wave.reachable:
         return Measured("error", None, None, "no device of the wave can be asked")
     else:
@@ -122,6 +124,15 @@ def _value(gate: GateSpec, said: Verdict) -> float | None:
         return None if count is None or said.observed_s <= 0 else 3600.0 * count / said.observed_s
     level: float | None = getattr(said, LEVELS[gate.value], None) if gate.value in LEVELS else None
     return level
+
+
+def _could_tip(gate: GateSpec, wave: Wave, judged: int) -> bool:
+    """Whether the gate would hold or not as those that cannot measure were counted."""
+    if gate.value == "inconclusive" or not wave.inconclusive:
+        return False
+    least = getattr(wave, gate.value)
+    holds = COMPARE[gate.compare]
+    return holds(100.0 * least / judged, gate.limit) != holds(100.0 * (least + wave.inconclusive) / judged, gate.limit)
 
 
 def _compared(gate: GateSpec, value: float, limit: float, history: list[tuple[int, float]]) -> Measured:

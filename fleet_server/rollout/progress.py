@@ -44,13 +44,14 @@ def fails(engine: Engine, now: int) -> bool:
 def broken(engine: Engine) -> str:
     """The first criterion to stop that is met, in words."""
     members = engine.members
-    judged = members.judged(range(len(members.tally)))
+    # Failures show sooner than health, so those that are still in hand belong to the whole of which a share is taken.
+    told = members.judged(range(len(members.tally))) + members.parallel
     for rule in engine.spec.aborts:
         failed = sum(members.failures[f] for f in rule.on) if rule.on else members.failures.total()
         if rule.count is not None and failed > rule.count:
             return f"{failed} failed{_how(rule)}, more than {rule.count}"
-        if rule.share is not None and judged >= rule.sample and failed * 100 > rule.share * judged:
-            return f"{failed} of {judged} failed{_how(rule)}, more than {rule.share:g} %"
+        if rule.share is not None and told >= rule.sample and failed * 100 > rule.share * told:
+            return f"{failed} of {told} failed{_how(rule)}, more than {rule.share:g} %"
     return ""
 
 
@@ -77,7 +78,7 @@ def advances(engine: Engine, now: int) -> bool:
         left = any(key[0] == "back" for _, key in engine.queues.heads())
         if left or engine.members.reverting:
             return False
-        away = engine.members.total("deferred")
+        away = sum(r.phase is Phase.REVERTING for r in engine.members.records.values())
         engine.turn(State.REVERTED, f"{engine.rollout.reason}; {away} deferred" if away else engine.rollout.reason, now)
         return True
     if state is not State.RUNNING:

@@ -136,7 +136,7 @@ def _own(engine: Engine, record: DeviceRecord, facts: DeviceFacts, wait: Wait, n
             return [_cause("precondition", f"waits: it does not say that it meets {missing}")]
         case "window":
             return [_window(engine, facts, now)]
-    return [_cause("final", f"nothing is to be done: the rollout is {engine.rollout.state}")]
+    return [_cause("final", f"not told: the rollout is {engine.rollout.state}: {engine.rollout.reason}")]
 
 
 def _wave_waits(engine: Engine, record: DeviceRecord, now: int) -> list[Cause]:

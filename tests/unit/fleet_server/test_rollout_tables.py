@@ -110,8 +110,8 @@ def test_a_bad_release_stops_at_the_canary_is_taken_back_and_quarantined(kind: s
     good, bad = told(out.made, Give)
     facts = engine.members.facts
     out = engine.decide(NOW + 5, [runs_it(facts[bad], NOW + 5, Opinion.FAILED, kind)])
-    assert StateChanged("running", "reverting", "1 of 1 failed, more than 2 %") in out.made
-    assert Quarantine("cam", NEW, "1 of 1 failed, more than 2 %") in out.made
+    assert StateChanged("running", "reverting", "1 of 2 failed, more than 2 %") in out.made
+    assert Quarantine("cam", NEW, "1 of 2 failed, more than 2 %") in out.made
     assert sorted(told(out.made, TakeBack)) == sorted([good, bad])
     assert [d.release for d in out.made if isinstance(d, TakeBack)] == [OLD, OLD]
     assert engine.rollout.state is State.REVERTED  # both still run the old one
@@ -230,7 +230,7 @@ def test_who_falls_silent_after_it_was_given_the_release_is_lost_and_counts() ->
     out = engine.decide(NOW + 3, [silent])
     assert engine.decide(NOW + 1802).made == ()
     out = engine.decide(NOW + 1803)
-    assert StateChanged("running", "reverting", "1 of 1 failed (lost), more than 0") not in out.made
+    assert len(told(out.made, TakeBack)) == 2
     assert engine.rollout.reason == "1 failed (lost), more than 0"
 
 
@@ -448,6 +448,27 @@ def test_a_gate_is_measured(gate: dict[str, Any], values: list[float | None], ol
     before = [having(100 + n, OLD, v) for n, v in enumerate(old)]
     wave = Wave(len(values), 0, 0, devices, len(values))
     assert measure(GateSpec(text="g", **gate), wave, before, ()).state == state
+
+
+@pytest.mark.parametrize(
+    ("value", "compare", "limit", "counts", "state"),
+    [
+        ("healthy", ">=", 90.0, (95, 5, 0), "passed"),
+        ("healthy", ">=", 90.0, (95, 0, 5), "passed"),
+        ("healthy", ">=", 98.0, (95, 0, 5), "inconclusive"),
+        ("healthy", ">=", 98.0, (90, 5, 5), "failed"),
+        ("failed", "<=", 2.0, (90, 1, 9), "inconclusive"),
+        ("failed", "<=", 2.0, (90, 3, 7), "failed"),
+        ("inconclusive", "<=", 5.0, (90, 1, 9), "failed"),
+    ],
+)
+def test_who_cannot_measure_is_neither_good_nor_bad(
+    value: str, compare: Any, limit: float, counts: tuple[int, int, int], state: str
+) -> None:
+    from fleet_server.rollout.gates import Wave, measure
+
+    gate = GateSpec(text="g", value=value, compare=compare, limit=limit)
+    assert measure(gate, Wave(*counts, (), 1), (), ()).state == state
 
 
 @pytest.mark.parametrize(
