@@ -9,6 +9,16 @@ from pathlib import Path
 
 def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Leave `path` holding all of `data` with permissions `mode`, or all it held before, also after a power cut."""
+    _replace(path, data, mode, sync=True)
+    sync_directory(path.parent)
+
+
+def replace_for_this_boot(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """The same for whoever reads it meanwhile, without waiting for a disk: a power cut may take it."""
+    _replace(path, data, mode, sync=False)
+
+
+def _replace(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
     # Not tempfile: it costs the resident keeper 0.9 MB. A leftover of a dead process with this pid is no one's.
     draft = path.parent / f".{path.name}.{os.getpid()}.{time.monotonic_ns():x}"
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -17,12 +27,12 @@ def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
 
 
 def rename_durably(source: Path, target: Path) -> None:

@@ -208,11 +208,11 @@ class Networks:
         """The app's published ports lead to the slot of this service from now on; connections that stand, stay."""
         from pathlib import Path
 
-        from fleet_protocol.wire.durable import replace_durably  # in the starter alone
+        from fleet_protocol.wire.durable import replace_for_this_boot  # in the starter alone
 
         for one in handed(self.attachments(), app, slot_of(service)):
             folder = Path(self._containers) / f"{app}.{one['service']}"
-            replace_durably(folder / "network.json", json.dumps(one).encode())
+            replace_for_this_boot(folder / "network.json", json.dumps(one).encode())
         self.replace_table()
 
     def replace_table(self) -> None:

@@ -50,10 +50,10 @@ def read_meta(folder: str) -> Meta | None:
 
 
 def write_meta(folder: str, meta: Meta) -> None:
-    """Replace the record in one step: the keeper may be reading it."""
-    from fleet_protocol.wire.durable import replace_durably  # the starter writes; the keeper only reads
+    """Replace the record in one step: the keeper may be reading it. No disk is waited for: it is of this boot."""
+    from fleet_protocol.wire.durable import replace_for_this_boot  # the starter writes; the keeper only reads
 
-    replace_durably(Path(folder) / "meta.json", json.dumps(meta).encode())
+    replace_for_this_boot(Path(folder) / "meta.json", json.dumps(meta).encode())
 
 
 def write_new(path: str, data: bytes) -> None:
