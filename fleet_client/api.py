@@ -93,9 +93,62 @@ class FleetClient:
         """PlanRequest -> Plan; changes nothing."""
         return self._object("POST", "/v1/plan", request)
 
-    def apply(self, plan: Json) -> Json:
+    def apply(self, plan: Json, *, start: bool = True) -> Json:
         """Plan -> Applied. Raises ServerSaidError (exit status CONFLICT) when the world has moved since."""
-        return self._object("POST", "/v1/apply", plan)
+        return self._object("POST", "/v1/apply" + ("" if start else "?start=false"), plan)
+
+    # rollouts
+
+    def rollouts(self, limit: int = 100) -> list[Json]:
+        """RolloutView of each, newest first, without causes."""
+        return self._rows(f"/v1/rollouts?limit={limit}", "rollouts")
+
+    def rollout(self, rollout_id: str) -> Json:
+        """RolloutView of one."""
+        return self._object("GET", f"/v1/rollouts/{quote(rollout_id, safe='')}")
+
+    def rollout_devices(self, rollout_id: str) -> list[Json]:
+        """Wave, phase and first cause of each of its devices."""
+        return self._rows(f"/v1/rollouts/{quote(rollout_id, safe='')}/devices", "devices")
+
+    def rollout_why(self, rollout_id: str, device_id: str) -> Json:
+        """WhyNot of one device."""
+        return self._object("GET", f"/v1/rollouts/{quote(rollout_id, safe='')}/devices/{quote(device_id, safe='')}")
+
+    def rollout_history(self, rollout_id: str) -> list[Json]:
+        """What was asked and decided, oldest first."""
+        return self._rows(f"/v1/rollouts/{quote(rollout_id, safe='')}/history", "history")
+
+    def ask_rollout(self, rollout_id: str, act: str, **said: str) -> Json:
+        """VerbRequest -> RolloutView. Raises ServerSaidError (CONFLICT) in the rollout's words."""
+        return self._object("POST", f"/v1/rollouts/{quote(rollout_id, safe='')}/verbs", {"act": act, **said})
+
+    def judge_rollout(self, rollout_id: str, *, approve: bool, wave: str, reason: str) -> Json:
+        """ApprovalRequest -> RolloutView."""
+        verb = "approve" if approve else "deny"
+        body = {"wave": wave, "reason": reason}
+        return self._object("POST", f"/v1/rollouts/{quote(rollout_id, safe='')}/{verb}", body)
+
+    def quarantine(self) -> list[Json]:
+        """QuarantineView of every release that nobody gets."""
+        return self._rows("/v1/quarantine", "quarantine")
+
+    def lift_quarantine(self, app: str, release: str, reason: str) -> None:
+        """It may be brought to devices again."""
+        path = f"/v1/quarantine/{quote(app, safe='')}/{quote(release, safe='')}/lift"
+        self.connection.json("POST", path, {"reason": reason})
+
+    def pins(self) -> list[Json]:
+        """PinView of every pin."""
+        return self._rows("/v1/pins", "pins")
+
+    def pin(self, device_id: str, request: Json) -> Json:
+        """PinRequest -> PinView."""
+        return self._object("POST", f"/v1/devices/{quote(device_id, safe='')}/pins", request)
+
+    def unpin(self, device_id: str, app: str) -> None:
+        """It goes with its fleet again."""
+        self.connection.json("POST", f"/v1/devices/{quote(device_id, safe='')}/pins/{quote(app, safe='')}/end")
 
     # trust
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from fleet_protocol.documents import api, authorities, desired, device, enrolment, fleet, release, rollout
+from fleet_protocol.documents import api, authorities, desired, device, enrolment, fleet, operations, release, rollout
 from fleet_protocol.documents.base import Document
 from fleet_protocol.trust.policy import LocalPolicy
 
@@ -59,6 +59,12 @@ DOCUMENTS: tuple[type[Document], ...] = (
     fleet.Plan,
     fleet.PlanRequest,
     fleet.RoleVersion,
+    operations.ApprovalRequest,
+    operations.LiftRequest,
+    operations.PinRequest,
+    operations.PinView,
+    operations.QuarantineView,
+    operations.VerbRequest,
     rollout.RolloutSpec,
     rollout.RolloutView,
     rollout.WhyNot,

@@ -10,6 +10,8 @@ from fleet_protocol.trust.repository import Repository
 from fleet_server.blobs import BlobStore
 from fleet_server.broker_files import IdentityFeed, broker_directory
 from fleet_server.config import Layout, ServerConfig, load_config
+from fleet_server.controller.controller import Controller
+from fleet_server.controller.desk import Desk
 from fleet_server.director import Director
 from fleet_server.mqtt.intake import Intake
 from fleet_server.mqtt.link import BrokerAccess, Link
@@ -52,7 +54,8 @@ def build(layout: Layout) -> Server:
     catalogue = Catalogue(repository)
     queue = DesiredQueue()
     director = Director(store, keys.director, catalogue.facts, queue.put)
-    intake = Intake(store, queue, director.overtake)
+    controller = Controller(store, director, catalogue.facts)
+    intake = Intake(store, queue, director.overtake, controller.heard)
     broker = broker_directory(layout, config, authority)
     access = BrokerAccess(*config.broker_here, layout.broker / "ca.pem", broker.server_certificate, broker.server_key)
     link = Link(access, intake, queue, store.desired_rows, lambda: list(store.desired_rows()))
@@ -82,6 +85,8 @@ def build(layout: Layout) -> Server:
         authority=authority,
         desk=EnrolmentDesk(store, authority, nonces, offer, identities_changed),
         director=director,
+        rollouts=controller,
+        desk_of_rollouts=Desk(controller),
         repository=repository,
         blobs=BlobStore(layout.blobs),
         nonces=nonces,

@@ -1,4 +1,4 @@
-"""The director: signs what each device shall run, and nothing but what was planned and applied.
+"""The director: signs what each device shall run, and nothing but what was planned, applied and decided by a rollout.
 
 A generation grows by one with each signature for a device, and always above whatever the device says that it has
 accepted: after an old backup was restored, the next document is still newer to the device. Signing again without a
@@ -11,16 +11,19 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from fleet_protocol.documents.desired import DESIRED_TYPE, DesiredState
-from fleet_protocol.documents.fleet import Applied, Plan, PlanRequest
+from fleet_protocol.documents.fleet import Plan, PlanRequest
 from fleet_protocol.trust import dsse
 from fleet_protocol.trust.keys import Signer
 from fleet_protocol.wire.bounds import MAX_DESIRED_BYTES, MAX_INTEGER, PLATFORM_PATTERN, matches
+from fleet_server.controller.change import Change
 from fleet_server.errors import ConflictError, RefusedError
-from fleet_server.plan import AppId, Computed, DeviceFacts, Intended, ReleaseFacts, World, compute
+from fleet_server.plan import AppId, Begun, Computed, DeviceFacts, Intended, ReleaseFacts, World, compute
 from fleet_server.store.api import Facts, Store
 from fleet_server.store.records import AuditEntry, DesiredRow, Mark
+from fleet_server.store.rollout_records import RolloutRow
 from provisioning.authority.records import DeviceRecord
 
 LIFE_S = 30 * 86400
@@ -34,7 +37,7 @@ log = logging.getLogger("roadstead.director")
 
 
 class Director:
-    """Plans and applies over a store. `changed` hears the names of devices that have a new desired state."""
+    """Plans and signs over a store. `changed` hears the names of devices that have a new desired state."""
 
     def __init__(
         self,
@@ -46,44 +49,33 @@ class Director:
         self._store = store
         self._signer = signer
         self._releases = releases
-        self._changed = changed
-        self._lock = threading.Lock()  # one apply, renewal or overtaking at a time
+        self.changed = changed
+        self.lock = threading.RLock()  # one apply, turn of the rollouts, renewal or overtaking at a time
 
     def plan(self, request: PlanRequest, scope: Mapping[str, str] = NO_SCOPE) -> Plan:
         """What would change, to devices that have all labels of `scope`; writes nothing."""
-        return self._compute(self._store, request, scope).plan
+        return self.compute(request, scope).plan
 
-    def apply(self, plan: Plan, who: str, now: int, scope: Mapping[str, str] = NO_SCOPE) -> Applied:
-        """Do exactly what `plan` says. Raises ConflictError if the world has moved, RefusedError if it has refusals."""
-        with self._lock:
-            computed = self._compute(self._store, plan.request, scope)
-            if computed.plan.world != plan.world or computed.plan.devices != plan.devices:
-                raise ConflictError("the fleet has changed since this plan was made", hint="plan again")
-            if computed.plan.refusals:
-                raise RefusedError(computed.plan.refusals[0].sentence)
-            rows, expected = self._signed(computed.intended, now)
-            fleets = [computed.fleets[f.name] for f in plan.request.fleets]
-            names = [f.name for f in fleets]
-            detail = {
-                "fleets": names,
-                "removed": list(plan.request.remove),
-                "devices": len(rows),
-                "world": plan.world,
-            }
-            with self._store.transaction():
-                for digest, data in computed.values.items():
-                    self._store.put_value(digest, data)
-                self._store.put_fleets(fleets, plan.request.remove)
-                if not self._store.put_desired(rows, expected):
-                    raise ConflictError("a device has changed since this plan was made", hint="plan again")
-                self._store.record(AuditEntry(now, who, "apply", ",".join(names)[:200], detail))
-        log.info("apply by %s: %d devices", who, len(rows))
-        self._changed([row.device_id for row in rows])
-        return Applied(devices=len(rows), generations={row.device_id: row.generation for row in rows})
+    def compute(self, request: PlanRequest, scope: Mapping[str, str] = NO_SCOPE) -> Computed:
+        """The same with all that applying it would do."""
+        world = read_world(self._store, self._releases())
+        if scope:
+            world = replace(world, devices=tuple(d for d in world.devices if scope.items() <= d.labels.items()))
+        return compute(world, request)
+
+    def put(
+        self, intended: Mapping[str, Intended], now: int, claims: Mapping[str, Mark] | None = None
+    ) -> dict[str, int]:
+        """Sign and store; the generations. To be called within a transaction, with `lock` held; whoever does so tells
+        `changed` after it. A device whose document cannot be signed is said and left out. Raises ConflictError."""
+        rows, expected = self._signed(intended, now, claims)
+        if not self._store.put_desired(rows, expected):
+            raise ConflictError("a device has changed since this was decided", retry=True)
+        return {row.device_id: row.generation for row in rows}
 
     def renew(self, now: int) -> int:
         """Sign anew what expires soon and was not accepted yet, so that a device that comes back late can accept it."""
-        with self._lock:
+        with self.lock:
             contacts = self._store.contacts()
             rows = self._store.desired_rows()
             active = set(self._store.active_device_ids())
@@ -93,42 +85,33 @@ class Director:
 
     def overtake(self, claims: Mapping[str, Mark], now: int) -> int:
         """Devices have accepted what this store does not know of (an old backup came back): sign above that."""
-        with self._lock:
+        with self.lock:
             rows = self._store.desired_rows(list(claims))
             behind = [row for name, row in rows.items() if is_ahead(claims[name], _mark(row))]
             return self._again(behind, now, "overtake", claims)
 
     # --- within
 
-    def _compute(self, facts: Facts, request: PlanRequest, scope: Mapping[str, str]) -> Computed:
-        world = read_world(facts, self._releases())
-        if scope:
-            mine = tuple(d for d in world.devices if scope.items() <= d.labels.items())
-            world = World(world.fleets, mine, world.releases)
-        return compute(world, request)
-
     def _again(
         self, rows: Sequence[DesiredRow], now: int, action: str, claims: Mapping[str, Mark] | None = None
     ) -> int:
         states = {row.device_id: _state(row) for row in rows}
         intended = {name: Intended(state.apps, state.settings) for name, state in states.items()}
-        signed, expected = self._signed(intended, now, claims)
-        if not signed:
+        if not intended:
             return 0
         with self._store.transaction():
-            if not self._store.put_desired(signed, expected):
-                return 0
+            signed = self.put(intended, now, claims)
             names = sorted(intended)
             self._store.record(AuditEntry(now, "fleet-server", action, names[0], {"devices": len(names)}))
         log.info("%s: %d devices", action, len(signed))
-        self._changed(sorted(intended))
+        self.changed(sorted(signed))
         return len(signed)
 
     def _signed(
         self, intended: Mapping[str, Intended], now: int, claims: Mapping[str, Mark] | None = None
     ) -> tuple[list[DesiredRow], dict[str, int]]:
         had = self._store.desired_rows(list(intended))
-        contacts = self._store.contacts()
+        contacts = self._store.contacts(list(intended))
         out: list[DesiredRow] = []
         expected: dict[str, int] = {}
         for name, state in intended.items():
@@ -136,8 +119,12 @@ class Director:
             contact = contacts.get(name)
             said = [contact.said] if contact and contact.said else []
             known = [m.generation for m in (*said, (claims or {}).get(name, Mark())) if m.generation <= HIGHEST_CLAIM]
+            try:
+                out.append(sign_state(self._signer, name, max(current, *known, 0) + 1, state, now))
+            except RefusedError as error:  # too long: planning refuses the whole change, so this is a state in between
+                log.error("%s", error)  # noqa: TRY400
+                continue
             expected[name] = current
-            out.append(sign_state(self._signer, name, max(current, *known, 0) + 1, state, now))
         return out, expected
 
 
@@ -171,7 +158,30 @@ def read_world(facts: Facts, releases: Mapping[AppId, ReleaseFacts]) -> World:
     desired = facts.desired_rows()
     platforms = facts.platforms()
     devices = tuple(_device(d, desired.get(d.device_id), platforms.get(d.device_id)) for d in facts.devices())
-    return World({f.name: f for f in facts.fleets()}, devices, releases)
+    pinned = {(pin.device_id, pin.app) for pin in facts.pins()}
+    begun = {(row.fleet, row.app): _begun(facts, row, pinned) for row in facts.newest_rollouts()}
+    return World(
+        {f.name: f for f in facts.fleets()},
+        devices,
+        releases,
+        begun,
+        {(row.app, row.release): row.reason for row in facts.quarantines()},
+        max((row.seq for row in facts.newest_rollouts()), default=0),
+    )
+
+
+def _begun(facts: Facts, row: RolloutRow, pinned: set[tuple[str, str]]) -> Begun:
+    change = Change.model_validate_json(row.change)
+    members, kept = facts.member_names(row.rollout_id, ""), facts.member_names(row.rollout_id, "left-out")
+    return Begun(
+        row.rollout_id,
+        change.version,
+        change.config,
+        live=row.state in ("planned", "running", "paused", "complete", "reverting"),
+        open=row.state in ("planned", "running", "paused", "complete"),
+        members=members,
+        left_out=frozenset(name for name in members - kept if (name, row.app) not in pinned),
+    )
 
 
 def _mark(row: DesiredRow) -> Mark:

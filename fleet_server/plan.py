@@ -4,11 +4,16 @@ Rules. A device runs the union of the apps of all fleets that select it. Fleets 
 a device is always computed from all of them, so a change of labels that was never applied shows up here and is applied
 with the next change. Where a device's document changes, everything in it is judged, because the device would refuse the
 document as a whole; where it does not change, nothing is.
+
+A new release or configuration of an app reaches its devices by a rollout, one for each app of a fleet. What a rollout
+that began before has to do with a device is left to it, and a release in quarantine is brought to nobody. An app that
+goes, and settings, are told at once.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +25,7 @@ from fleet_protocol.wire import strict_json
 from fleet_protocol.wire.bounds import MAX_APPS_PER_DEVICE, MAX_DESIRED_BYTES, MAX_INTEGER
 from fleet_protocol.wire.errors import Exit, RoadsteadError
 from fleet_server.configuration import Configured, UnfitValueError, configured, uses_labels
+from fleet_server.controller.change import config_target
 from fleet_server.selection import merged_settings, read_contact, selects
 
 MAX_REFUSALS = 100
@@ -61,12 +67,30 @@ class DeviceFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """The newest rollout of one app of one fleet. `live`: it is not over for its devices; `open`: it takes devices in;
+    `left_out`: members that may be brought the same by another one."""
+
+    rollout_id: str
+    version: str
+    config: Mapping[str, str]
+    live: bool
+    open: bool
+    members: frozenset[str]
+    left_out: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class World:
-    """Everything that a plan depends on, besides the change itself."""
+    """Everything that a plan depends on, besides the change itself. `quarantined`: (app, release or release with the
+    mark of a configuration) -> why."""
 
     fleets: Mapping[str, FleetSpec]
     devices: tuple[DeviceFacts, ...]
     releases: Mapping[AppId, ReleaseFacts]
+    begun: Mapping[tuple[str, str], Begun] = field(default_factory=dict)
+    quarantined: Mapping[AppId, str] = field(default_factory=dict)
+    rollouts: int = 0  # that there ever were
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +102,29 @@ class Intended:
 
 
 @dataclass(frozen=True, slots=True)
+class Brings:
+    """One rollout to be: a release of an app, with a fleet's configuration, to these devices. `same_version`: they have
+    it, with another configuration. `joins`: a rollout that brings the same is under way, and takes them in."""
+
+    fleet: FleetSpec
+    facts: ReleaseFacts
+    devices: tuple[str, ...]
+    before: tuple[str, ...]
+    same_version: bool
+    joins: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Computed:
-    """The plan for people, and what applying it would sign and keep."""
+    """The plan for people, and what applying it would sign, begin and keep. `intended`: where a device that changes
+    comes to in the end; `at_once`: what it is told now, without what goes, and with its settings."""
 
     plan: Plan
     fleets: Mapping[str, FleetSpec]
     intended: Mapping[str, Intended]
+    at_once: Mapping[str, Intended]
+    removed: Mapping[str, tuple[str, ...]]  # device -> its apps that go
+    brings: tuple[Brings, ...]
     values: Mapping[str, bytes]
 
 
@@ -99,8 +140,10 @@ def world_hash(world: World, request: PlanRequest) -> str:
         digest.update(world.fleets[name].to_bytes())
     for (app, version), facts in sorted(world.releases.items()):
         digest.update(strict_json.dumps([app, version, facts.sha256, facts.min_counter, facts.withdrawn]))
+    # Generations are compared where a device changes; the others may be moved by rollouts meanwhile.
     for d in sorted(world.devices, key=lambda d: d.device_id):
-        digest.update(strict_json.dumps([d.device_id, dict(d.labels), d.generation, d.sha256, d.platform]))
+        digest.update(strict_json.dumps([d.device_id, dict(d.labels), d.platform]))
+    digest.update(strict_json.dumps([world.rollouts, sorted([*k, v] for k, v in world.quarantined.items())]))
     return digest.hexdigest()
 
 
@@ -115,10 +158,14 @@ class _Planner:
     shared: dict[tuple[str, str], DesiredApp] = field(default_factory=dict)
     merged: dict[tuple[str, ...], Settings] = field(default_factory=dict)
     sizes: dict[tuple[object, ...], int] = field(default_factory=dict)
+    moves: dict[tuple[str, str], list[DeviceFacts]] = field(default_factory=dict)
+    weights: dict[tuple[str, str, str | None], tuple[int, int]] = field(default_factory=dict)
 
     def run(self) -> Computed:
         fleets = self._fleets_after()
         intended: dict[str, Intended] = {}
+        at_once: dict[str, Intended] = {}
+        removed: dict[str, tuple[str, ...]] = {}
         plans: list[DevicePlan] = []
         for device in sorted(self.world.devices, key=lambda d: d.device_id):
             chosen = [fleet for fleet in fleets.values() if selects(fleet, device.labels)]
@@ -129,6 +176,12 @@ class _Planner:
                 continue
             self._judge(device, state)
             intended[device.device_id] = state
+            goes = self._move(device, state, chosen)
+            if goes:
+                removed[device.device_id] = goes
+            now = Intended(tuple(app for app in device.apps if app.app not in goes), state.settings)
+            if device.generation and not _same(device, now):
+                at_once[device.device_id] = now
             changes = tuple(self._changes(device, state))
             plans.append(DevicePlan(device_id=device.device_id, generation=device.generation, changes=changes))
         plan = Plan(
@@ -138,7 +191,48 @@ class _Planner:
             unchanged=len(self.world.devices) - len(plans),
             refusals=tuple(self.refusals.values())[:MAX_REFUSALS],
         )
-        return Computed(plan, fleets, intended, self.values)
+        brings = () if plan.refusals else tuple(self._brings(fleets))
+        return Computed(plan, fleets, intended, at_once, removed, brings, self.values)
+
+    # --- rollouts
+
+    def _move(self, device: DeviceFacts, state: Intended, chosen: list[FleetSpec]) -> tuple[str, ...]:
+        """Note which rollouts the device belongs to; the apps that go."""
+        before = {app.app: app for app in device.apps}
+        for app in state.apps:
+            if before.get(app.app) != app:
+                fleet = next(f for f in chosen if any(at.app == app.app for at in f.run))
+                self.moves.setdefault((fleet.name, app.app), []).append(device)
+        return tuple(sorted(before.keys() - {app.app for app in state.apps}))
+
+    def _brings(self, fleets: Mapping[str, FleetSpec]) -> Iterable[Brings]:
+        for (name, app), devices in sorted(self.moves.items()):
+            fleet = fleets[name]
+            version = next(at.version for at in fleet.run if at.app == app)
+            had = Counter(a.release for d in devices for a in d.apps if a.app == app)
+            begun = self.world.begun.get((name, app))
+            same = begun is not None and begun.open and _brings_same(begun, fleet, app, version)
+            yield Brings(
+                fleet,
+                self.world.releases[app, version],
+                tuple(d.device_id for d in devices),
+                tuple(release for release, _ in had.most_common(3)),
+                set(had) == {version} and had.total() == len(devices),
+                begun.rollout_id if begun is not None and same else "",
+            )
+
+    def _stays(self, device: DeviceFacts, fleet: FleetSpec, at: AppAt) -> bool:
+        """A rollout has this app of the device in hand, or may not bring it: what it has stays."""
+        named = any(f.name == fleet.name for f in self.request.fleets)
+        begun = self.world.begun.get((fleet.name, at.app))
+        if begun is not None and device.device_id in begun.members and _brings_same(begun, fleet, at.app, at.version):
+            return not named or (begun.live and device.device_id not in begun.left_out)
+        return not named and bool(self._quarantine(fleet, at))
+
+    def _quarantine(self, fleet: FleetSpec, at: AppAt) -> str:
+        known = self.world.quarantined
+        mark = config_target(at.version, fleet.config.get(at.app, {}))
+        return known.get((at.app, at.version)) or known.get((at.app, mark), "")
 
     # --- fleets
 
@@ -173,6 +267,8 @@ class _Planner:
             self._refuse(str(error), whom)
         for at in fleet.run:
             facts = self._release(at, whom)
+            if why := self._quarantine(fleet, at):
+                self._refuse(f"{at.app} {at.version} is in quarantine: {why}", whom)
             values = fleet.config.get(at.app, {})
             for key in sorted(set(values) - set(facts.release.config) if facts else ()):
                 self._refuse(f"{key} is not declared by {at.app} {at.version}", whom)
@@ -182,7 +278,7 @@ class _Planner:
         if facts is None:
             self._refuse_unknown(at, whom)
             return None
-        reason = _unusable(facts)
+        reason = unusable(facts)
         if reason:
             self._refuse(f"{at.app} {at.version} {reason}", whom)
         return facts
@@ -202,6 +298,9 @@ class _Planner:
                         f"device {device.device_id}",
                     )
                     return None
+                if self._stays(device, fleet, at):
+                    apps |= {app.app: app for app in device.apps if app.app == at.app}
+                    continue
                 app = self._app(device, fleet, at)
                 if app is None:
                     return None
@@ -248,7 +347,7 @@ class _Planner:
                     f"app {app.app} {app.release} is no longer listed by its role, so the device would refuse it", whom
                 )
                 continue
-            reason = _unusable(facts)
+            reason = unusable(facts)
             if reason:
                 self._refuse(f"app {app.app} {app.release} {reason}", whom)
             missing = [s.name for s in facts.release.services if device.platform and device.platform not in s.images]
@@ -286,17 +385,24 @@ class _Planner:
                 before=old.release if old else None,
                 after=new.release if new else None,
                 config_changed=old is not None and new is not None and old.config != new.config,
-                download_bytes=self._download(device, new) if new and (old is None or old.sha256 != new.sha256) else 0,
+                download_bytes=self._weight(device, new)[0] if new and (old is None or old.sha256 != new.sha256) else 0,
+                disk_bytes=self._weight(device, new)[1] if new and (old is None or old.sha256 != new.sha256) else 0,
             )
 
-    def _download(self, device: DeviceFacts, app: DesiredApp) -> int:
-        """What the images weigh, as if nothing were there yet; of the heaviest platform where it is not known."""
-        facts = self.world.releases.get((app.app, app.release))
-        total = 0
-        for service in facts.release.services if facts else ():
-            known = service.images.get(device.platform or "")
-            total += known.download_bytes if known else max(i.download_bytes for i in service.images.values())
-        return min(total, MAX_INTEGER)
+    def _weight(self, device: DeviceFacts, app: DesiredApp) -> tuple[int, int]:
+        """What the images weigh, to fetch and unpacked, as if nothing were there yet; of the heaviest platform where it
+        is not known."""
+        key = (app.app, app.release, device.platform)
+        if key not in self.weights:
+            facts = self.world.releases.get((app.app, app.release))
+            fetch = disk = 0
+            for service in facts.release.services if facts else ():
+                known = service.images.get(device.platform or "")
+                images = [known] if known else list(service.images.values())
+                fetch += max(i.download_bytes for i in images)
+                disk += max(i.unpacked_bytes for i in images)
+            self.weights[key] = min(fetch, MAX_INTEGER), min(disk, MAX_INTEGER)
+        return self.weights[key]
 
     def _refuse_unknown(self, at: AppAt, whom: str) -> None:
         known = sorted(version for app, version in self.world.releases if app == at.app)
@@ -309,12 +415,17 @@ class _Planner:
             self.refusals.setdefault(error.sentence(), Refusal.model_validate(error.as_dict()))
 
 
-def _unusable(facts: ReleaseFacts) -> str | None:
+def unusable(facts: ReleaseFacts) -> str | None:
+    """Why a release that is listed may not be run; None: it may."""
     if facts.withdrawn is not None:
         return "was withdrawn by its signers" + (f": {facts.withdrawn}" if facts.withdrawn else "")
     if facts.release.release_counter < facts.min_counter:
         return f"has counter {facts.release.release_counter}, below the security floor {facts.min_counter} of its app"
     return None
+
+
+def _brings_same(begun: Begun, fleet: FleetSpec, app: str, version: str) -> bool:
+    return begun.version == version and dict(begun.config) == fleet.config.get(app, {})
 
 
 def _same(device: DeviceFacts, state: Intended) -> bool:

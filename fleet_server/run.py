@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fleet_protocol.wire.errors import Exit
 from fleet_server.build import Server, build
 from fleet_server.config import Layout
+from fleet_server.controller.loop import RolloutLoop
 from fleet_server.errors import SetupError
 from fleet_server.housekeeping import keep_house
 from fleet_server.http.answers import in_thread
@@ -78,6 +79,9 @@ def _listen(server: Server) -> socket.socket:
 @asynccontextmanager
 async def _life(server: Server, _app: FastAPI) -> AsyncIterator[None]:
     """Everything beside HTTP lives exactly as long as it."""
+    parts = server.services
+    rollouts = RolloutLoop(parts.rollouts, parts.desk_of_rollouts, parts.clock)
+    rollouts.start()
     server.link.start()
     house = asyncio.create_task(keep_house(server), name="housekeeping")
     try:
@@ -87,5 +91,6 @@ async def _life(server: Server, _app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await house
         await in_thread(server.link.stop)
+        await in_thread(rollouts.stop)
         await in_thread(server.services.store.close)
         log.info("stopped")

@@ -10,6 +10,8 @@ from typing import Any
 from fleet_protocol.trust.keys import Signer
 from fleet_protocol.trust.repository import Repository
 from fleet_server.blobs import BlobStore
+from fleet_server.controller.controller import Controller
+from fleet_server.controller.desk import Desk
 from fleet_server.director import Director
 from fleet_server.sessions import Sessions
 from fleet_server.store.api import Store
@@ -49,6 +51,8 @@ class Services:
     authority: DeviceCa
     desk: EnrolmentDesk
     director: Director
+    rollouts: Controller
+    desk_of_rollouts: Desk
     repository: Repository
     blobs: BlobStore
     nonces: Nonces

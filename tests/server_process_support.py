@@ -54,14 +54,14 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = WAIT_S) -> 
 class Process:
     """A child whose stderr is read line by line; only ever stopped by its own handle."""
 
-    def __init__(self, command: list[str], ready: str) -> None:
+    def __init__(self, command: list[str], ready: str, fds: tuple[int, ...] = ()) -> None:
         self.said: list[str] = []
         self._lines: queue.Queue[str] = queue.Queue()
-        self.child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=fds)
         self._pump = threading.Thread(target=self._read)
         self._pump.start()
         try:
-            while ready not in (line := self._lines.get(timeout=WAIT_S)):
+            while ready and ready not in (line := self._lines.get(timeout=WAIT_S)):
                 assert line, f"{command[0]} ended:\n{''.join(self.said)}"
         except BaseException:
             self.end(signal.SIGKILL)
@@ -243,10 +243,12 @@ class DeviceUnderTest:
 
         def on_connect(client: mqtt.Client, *_: object) -> None:
             client.subscribe([(topic(self.name, Channel.DESIRED), 1), (topic(self.name, Channel.ACKS), 1)])
+            client.publish(topic(self.name, Channel.PRESENCE), json.dumps({"online": True}), qos=1, retain=True)
 
         client.on_connect = on_connect
         client.on_subscribe = lambda *_: connected.set()
         client.on_message = self._on_message
+        client.will_set(topic(self.name, Channel.PRESENCE), json.dumps({"online": False}), qos=1, retain=True)
         client.connect("127.0.0.1", self.server.broker_port, keepalive=10)
         client.loop_start()
         self._client = client

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 @click.group()
 def get() -> None:
-    """List devices, fleets, tokens or events."""
+    """List devices, fleets, rollouts, tokens or events."""
 
 
 @get.command()
@@ -70,6 +70,17 @@ def fleets(ctx: click.Context, form: str) -> None:
         Column("RUNS", lambda r: ", ".join(f"{a['app']}@{a['version']}" for a in r["run"]) or "-"),
     ]
     show("Fleet", rows, columns, form, key="name", empty="No fleets yet. Write fleet.yaml, then: fleet apply")
+
+
+@get.command()
+@output_option
+@click.pass_context
+def rollouts(ctx: click.Context, form: str) -> None:
+    """What is being brought to the devices, and what was; newest first."""
+    from fleet_cli.following import list_rollouts
+
+    with client(ctx) as server:
+        list_rollouts(server, form)
 
 
 @get.command()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fleet_cli.errors import LocalFileError
+from fleet_cli.following import follow
 from fleet_cli.output import size, talk
 from fleet_cli.params import existing_file
 from fleet_cli.session import client, confirm, must_ask
@@ -75,11 +76,20 @@ def plan(ctx: click.Context, files: tuple[Path, ...], form: str, exit_code: bool
 @files_option
 @click.option("--plan", "saved", type=existing_file, help="Apply exactly this saved plan.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait", is_flag=True, help="Wait until every connected device has it.")
+@click.option("--wait", is_flag=True, help="Wait until the rollouts that it begins have ended.")
 @click.option("--timeout", type=click.IntRange(min=0), default=600, show_default=True, help="Seconds to wait.")
+@click.option("--start/--no-start", default=True, help="Begin now, or when somebody says `fleet rollout start`.")
 @click.pass_context
-def apply(ctx: click.Context, files: tuple[Path, ...], saved: Path | None, yes: bool, wait: bool, timeout: int) -> int:
-    """Change the fleet as planned."""
+def apply(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    saved: Path | None,
+    yes: bool,
+    wait: bool,
+    timeout: int,
+    start: bool,
+) -> int:
+    """Change the fleet as planned: begins a rollout for each app that changes."""
     ask = must_ask(yes=yes)
     with client(ctx) as server:
         answer = _saved(saved) if saved else server.plan(_request(files))
@@ -87,8 +97,12 @@ def apply(ctx: click.Context, files: tuple[Path, ...], saved: Path | None, yes: 
         _show(answer)
         if ask:
             confirm(server, "Apply")
-        applied = server.apply(answer)
+        applied = server.apply(answer, start=start)
         talk(f"Applied to {applied['devices']} device(s).")
+        for name in applied["rollouts"]:
+            talk(f"  fleet rollout {'watch' if start else 'start'} {name}")
+        if wait and applied["rollouts"]:
+            return follow(server, applied["rollouts"], timeout, strict=False)
         if wait:
             return _wait(server, applied["generations"], timeout)
     return 0
@@ -139,6 +153,41 @@ def _show(answer: Json) -> None:
         click.echo(inert(f"  {', '.join(names[:SHOWN_DEVICES])}{more}"))
         for change in changes:
             click.echo(inert(f"    {change}"))
+    for rollout in answer.get("rollouts", ()):
+        for line in _rollout(rollout):
+            click.echo(inert(line))
+
+
+def _rollout(planned: Json) -> list[str]:
+    """How a change would reach its devices."""
+    before = "/".join(planned.get("before", ())) or "-"
+    waves = [f"{w['name']} {w['devices']}" for w in planned["waves"] if w["devices"]]
+    if planned.get("joins"):
+        head = f"rollout {planned['rollout_id']} takes {planned['devices']} more device(s)"
+    else:
+        head = f"rollout {planned['rollout_id']}: {planned['devices']} device(s), {len(waves)} wave(s)"
+    out = [f"{head}  {planned['app']} {before} -> {planned['version']}  {_expected(planned)}"]
+    if len(waves) > 1:
+        out.append(f"  waves      {', '.join(waves)}")
+    out.append(f"  download   {size(planned['download_bytes'])} in all, {size(planned['disk_bytes'])} of disk")
+    if planned.get("window"):
+        out.append(f"  window     {planned['window']}")
+    reasons: dict[str, list[str]] = {}
+    for one in planned.get("blocked", ()):
+        reasons.setdefault(one["cause"]["text"], []).append(one["device_id"])
+    for text, names in list(reasons.items())[:SHOWN_DEVICES]:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        out.append(f"  ! {', '.join(names[:3])}{more}: {text}")
+    return out
+
+
+def _expected(planned: Json) -> str:
+    seconds = planned.get("expected_s")
+    if seconds is None:
+        return "it waits for people or windows"
+    if seconds < 90:
+        return f"about {seconds} s"
+    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
 def _change(change: Json) -> str:

@@ -23,7 +23,7 @@ from fleet_protocol.documents.base import (
 )
 from fleet_protocol.documents.desired import Settings
 from fleet_protocol.documents.device import Event, Refusal, Reported
-from fleet_protocol.documents.rollout import RolloutSpec
+from fleet_protocol.documents.rollout import Cause, CauseGroup, RolloutSpec, WaveName
 
 
 class AppAt(Document):
@@ -70,6 +70,7 @@ class AppChange(OpenDocument):
     after: Version | None = None
     config_changed: bool = False
     download_bytes: Count = 0
+    disk_bytes: Count = 0  # unpacked
 
 
 class DevicePlan(OpenDocument):
@@ -78,6 +79,40 @@ class DevicePlan(OpenDocument):
     device_id: DeviceId
     generation: Count  # the one it has; applying makes the next
     changes: tuple[AppChange, ...]
+
+
+class PlannedWave(OpenDocument):
+    """One wave, as it would be if it began now."""
+
+    name: WaveName
+    devices: Count
+    names: tuple[DeviceId, ...] = ()
+
+
+class Blocked(OpenDocument):
+    """A device that would have to wait for something of its own, and why."""
+
+    device_id: DeviceId
+    cause: Cause
+
+
+class PlannedRollout(OpenDocument):
+    """One rollout that applying the plan would begin, or (`joins`) take more devices into."""
+
+    rollout_id: Text
+    joins: bool = False
+    fleet: Name
+    app: Name
+    version: Version
+    before: tuple[Version, ...] = ()  # what most of its devices run, at most three
+    devices: Count
+    download_bytes: Count = 0
+    disk_bytes: Count = 0
+    waves: tuple[PlannedWave, ...] = ()
+    window: Text = ""
+    expected_s: Count | None = None  # None: it waits for people, or for a window
+    causes: tuple[CauseGroup, ...] = ()
+    blocked: Annotated[tuple[Blocked, ...], Field(max_length=1000)] = ()
 
 
 class Plan(OpenDocument):
@@ -91,13 +126,15 @@ class Plan(OpenDocument):
     devices: tuple[DevicePlan, ...]
     unchanged: Count
     refusals: tuple[Refusal, ...] = ()  # not empty: the plan cannot be applied
+    rollouts: tuple[PlannedRollout, ...] = ()  # how it would reach them, as far as that is known before
 
 
 class Applied(OpenDocument):
-    """Answer of POST /v1/apply."""
+    """Answer of POST /v1/apply. `generations`: of the devices that were told something in the same moment."""
 
     devices: Count
     generations: dict[DeviceId, Count]
+    rollouts: tuple[Text, ...] = ()  # that began, or took devices in
 
 
 class DeviceView(OpenDocument):

@@ -17,6 +17,7 @@ from fleet_server.http import (
     image_routes,
     meta_routes,
     operator_routes,
+    rollout_routes,
     trust_routes,
 )
 from fleet_server.http.answers import PROBLEM, install_errors
@@ -28,7 +29,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 ROUTERS: tuple[APIRouter, ...] = tuple(
     module.router
     for module in (
-        meta_routes, device_routes, operator_routes, enrolment_routes, api_token_routes, trust_routes, image_routes,
+        meta_routes, device_routes, operator_routes, rollout_routes, enrolment_routes, api_token_routes, trust_routes,
+        image_routes,
     )
 )  # fmt: skip
 

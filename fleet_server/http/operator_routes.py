@@ -36,16 +36,22 @@ async def plan(request: Request, caller: Asker) -> Response:
     asked = await document(request, PlanRequest)
     parts = services(request)
     await in_thread(_check_reach, parts, asked, caller)
-    return await in_thread(lambda: answer(parts.director.plan(asked, caller.scope)))
+    return await in_thread(lambda: answer(_plan(parts, asked, caller)))
+
+
+def _plan(parts: Services, asked: PlanRequest, caller: Caller) -> Plan:
+    with parts.store.only_reading():
+        return parts.desk_of_rollouts.plan(asked, parts.now(), caller.scope)
 
 
 @router.post("/v1/apply", openapi_extra=takes(Plan), responses={200: {"model": Applied}})
-async def apply(request: Request, caller: Asker) -> Response:
-    """Do exactly what a plan says."""
+async def apply(request: Request, caller: Asker, *, start: bool = True) -> Response:
+    """Do exactly what a plan says; `start=false`: rollouts are made and not begun."""
     planned = await document(request, Plan)
     parts = services(request)
     await in_thread(_check_reach, parts, planned.request, caller)
-    return answer(await in_thread(parts.director.apply, planned, caller.name, parts.now(), caller.scope))
+    desk, now = parts.desk_of_rollouts, parts.now()
+    return answer(await in_thread(desk.apply, planned, caller.name, now, caller.scope, start=start))
 
 
 def _check_reach(parts: Services, asked: PlanRequest, caller: Caller) -> None:
@@ -103,6 +109,7 @@ def _revoke(parts: Services, device_id: str, caller: Caller) -> None:
     parts.desk.revoke(device_id, parts.now())
     parts.sessions.end(device_id)
     parts.record(caller.name, "revoke", device_id)
+    parts.rollouts.heard([device_id])
 
 
 @router.get("/v1/events")

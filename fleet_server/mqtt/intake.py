@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -60,11 +60,16 @@ class Intake:
     """Takes batches of messages; one thread calls it."""
 
     def __init__(
-        self, store: Store, queue: DesiredQueue, overtake: Callable[[Mapping[str, Mark], int], object]
+        self,
+        store: Store,
+        queue: DesiredQueue,
+        overtake: Callable[[Mapping[str, Mark], int], object],
+        heard: Callable[[Iterable[str]], object] = lambda _names: None,
     ) -> None:
         self._store = store
         self._queue = queue
         self._overtake = overtake
+        self._heard = heard
         self._gaps = SpoolGaps()
         self._limits = RateLimit(MESSAGES_PER_S, BURST, keys=KEPT_LIMITS)
         self._said = 0.0
@@ -81,6 +86,7 @@ class Intake:
         self._forget_strangers(batch, names, marks)
         acks = self._keep(batch, now)
         self._compare(batch, marks, now)
+        self._heard(batch.contacts)
         self._say(now)
         return acks
 

@@ -24,10 +24,11 @@ from fleet_server.store.records import (
     ReportedRow,
     StoredEvent,
 )
+from fleet_server.store.rollout_api import RolloutFacts, RolloutStore
 from provisioning.authority.records import DeviceRecord, EnrolmentStore
 
 
-class Facts(Protocol):
+class Facts(RolloutFacts, Protocol):
     """The reading half: all that planning and looking need."""
 
     def devices(self) -> list[DeviceRecord]:
@@ -45,8 +46,8 @@ class Facts(Protocol):
     def marks(self, device_ids: Sequence[str]) -> dict[str, Mark]:
         """Generation and hash of the desired state of each of these that is an active device; others are left out."""
 
-    def contacts(self) -> dict[str, Contact]:
-        """What each device last said."""
+    def contacts(self, device_ids: Sequence[str] | None = None) -> dict[str, Contact]:
+        """What each of these last said; None: all devices."""
 
     def reported(self, device_id: str) -> ReportedRow | None:
         """The newest reported state of a device."""
@@ -69,6 +70,9 @@ class Facts(Protocol):
     def audit_rows(self) -> Iterator[AuditRow]:
         """The whole chain, oldest first."""
 
+    def only_reading(self) -> AbstractContextManager[None]:
+        """Inside, every write of this thread raises ReadOnlyError before it changes anything."""
+
     def audit_head(self) -> tuple[int, str]:
         """Number and hash of the last row; (0, 64 zeros) of an empty log."""
 
@@ -79,7 +83,7 @@ class Facts(Protocol):
         """Tags of an app's repository, sorted."""
 
 
-class Store(Facts, EnrolmentStore, Protocol):
+class Store(Facts, RolloutStore, EnrolmentStore, Protocol):
     """All of it."""
 
     def transaction(self) -> AbstractContextManager[None]:

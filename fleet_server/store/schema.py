@@ -125,3 +125,55 @@ def _scopes(db: Database) -> None:
     table.add_column("scope", str, not_null_default="{}")
     table.add_column("expires", int)
     table.add_column("created_by", str, not_null_default="")
+
+
+@migrations(name="0007 rollouts")
+def _rollouts(db: Database) -> None:
+    db.create_table(
+        "rollouts",
+        {
+            "seq": int, "rollout_id": str, "fleet": str, "app": str, "created_at": int, "change": bytes,
+            "record": bytes, "state": str, "closed": int,
+        },
+        pk="seq",
+        not_null={"rollout_id", "fleet", "app", "created_at", "change", "record", "state", "closed"},
+    )  # fmt: skip
+    db.table("rollouts").create_index(["rollout_id"], unique=True)
+    db.table("rollouts").create_index(["fleet", "app", "seq"])
+    db.create_table(
+        "rollout_devices",
+        {"rollout_id": str, "device_id": str, "phase": str, "record": bytes, "before": str},
+        pk=("rollout_id", "device_id"),
+        not_null={"phase"},
+    )
+    db.create_table(
+        "rollout_verbs",
+        {
+            "rollout_id": str, "seq": int, "at": int, "act": str, "by": str, "device_id": str, "wave": str,
+            "reason": str, "refused": str,
+        },
+        pk=("rollout_id", "seq"),
+        not_null={"at", "act", "by", "device_id", "wave", "reason", "refused"},
+    )  # fmt: skip
+    db.create_table(
+        "rollout_decisions",
+        {"id": int, "rollout_id": str, "at": int, "kind": str, "element": str, "text": str},
+        pk="id",
+        not_null={"rollout_id", "at", "kind", "element", "text"},
+    )
+    db.table("rollout_decisions").create_index(["rollout_id", "id"])
+    db.create_table(
+        "quarantines",
+        {"app": str, "release": str, "since": int, "rollout_id": str, "reason": str},
+        pk=("app", "release"),
+        not_null={"since", "rollout_id", "reason"},
+    )
+    db.create_table(
+        "pins",
+        {"device_id": str, "app": str, "release": str, "by": str, "since": int, "until": int, "reason": str},
+        pk=("device_id", "app"),
+        not_null={"release", "by", "since", "until", "reason"},
+    )
+    # Since when a device is connected without a break: how long it has had to do what it was told.
+    db.table("contacts").add_column("online_since", int)
+    db.execute("UPDATE contacts SET online_since = last_seen WHERE online = 1")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fleet_server.store.sqlite_identity import SqliteIdentity
 from fleet_server.store.sqlite_intentions import SqliteIntentions
+from fleet_server.store.sqlite_rollouts import SqliteRollouts
 from fleet_server.store.sqlite_said import SqliteSaid
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from fleet_server.store.api import Store
 
 
-class SqliteStore(SqliteIdentity, SqliteIntentions, SqliteSaid):
+class SqliteStore(SqliteIdentity, SqliteIntentions, SqliteRollouts, SqliteSaid):
     """Implements `fleet_server.store.api.Store`."""
 
 

@@ -31,6 +31,7 @@ class SqliteBase:
         self._read_lock = threading.RLock()
         self._writing_thread: int | None = None
         self._refuse = False
+        self._only_reading = threading.local()
         try:
             self._writer = _connect(path)
             self._writer.enable_wal()
@@ -46,6 +47,16 @@ class SqliteBase:
         self._refuse = refuse
 
     @contextmanager
+    def only_reading(self) -> Iterator[None]:
+        """Inside, every write of this thread raises ReadOnlyError before it changes anything."""
+        before = getattr(self._only_reading, "on", False)
+        self._only_reading.on = True
+        try:
+            yield
+        finally:
+            self._only_reading.on = before
+
+    @contextmanager
     def transaction(self) -> Iterator[None]:
         """What is written inside becomes durable together, or not at all."""
         with self._writing():
@@ -59,7 +70,7 @@ class SqliteBase:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        if self._refuse:
+        if self._refuse or getattr(self._only_reading, "on", False):
             raise ReadOnlyError("writes are refused while only a plan was asked for")
         with self._write_lock:
             outer, self._writing_thread = self._writing_thread, threading.get_ident()
@@ -89,6 +100,15 @@ class SqliteBase:
         with self._read_lock:
             return list(self._reader.query(sql, list(arguments)))
 
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection that `_rows` would use, for long lists."""
+        if self._writing_thread == threading.get_ident():
+            yield self._writer.conn
+            return
+        with self._read_lock:
+            yield self._reader.conn
+
     def _row(self, sql: str, *arguments: object) -> Row | None:
         rows = self._rows(sql, *arguments)
         return rows[0] if rows else None
@@ -96,10 +116,15 @@ class SqliteBase:
     def _rows_in(self, sql: str, keys: list[str]) -> list[Row]:
         """Rows of a query that ends with `IN (?)`, for any number of keys."""
         out: list[Row] = []
-        for start in range(0, len(keys), CHUNK):
-            part = keys[start : start + CHUNK]
+        for part in self._chunks(keys):
             out += self._rows(sql.replace("(?)", f"({','.join('?' * len(part))})"), *part)
         return out
+
+    @staticmethod
+    def _chunks(keys: list[str]) -> Iterator[list[str]]:
+        """As many keys as one `IN (...)` takes."""
+        for start in range(0, len(keys), CHUNK):
+            yield keys[start : start + CHUNK]
 
 
 def _connect(path: Path) -> Database:

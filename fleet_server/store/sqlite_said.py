@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from fleet_protocol.documents.device import Event
 from fleet_server.store.records import Contact, EventBatch, Ingested, Mark, ReportedRow, StoredEvent
 from fleet_server.store.sqlite_base import Row, SqliteBase
 
 UPSERT_CONTACT = (
-    "INSERT INTO contacts (device_id, last_seen, online, generation, sha256) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT (device_id) DO UPDATE SET online = excluded.online,"
+    "INSERT INTO contacts (device_id, last_seen, online, generation, sha256, online_since) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (device_id) DO UPDATE SET online_since = CASE WHEN online = 1 OR excluded.online = 0"
+    " THEN online_since ELSE coalesce(excluded.online_since, online_since) END, online = excluded.online,"
     " last_seen = CASE WHEN excluded.last_seen IS NULL OR last_seen > excluded.last_seen"
     " THEN last_seen ELSE excluded.last_seen END,"
     " sha256 = CASE WHEN excluded.generation IS NULL THEN sha256 ELSE excluded.sha256 END,"
@@ -32,9 +34,13 @@ UPSERT_SPOOL = (
 class SqliteSaid(SqliteBase):
     """Contacts, reported states and events."""
 
-    def contacts(self) -> dict[str, Contact]:
-        """What each device last said."""
-        return {row["device_id"]: _contact(row) for row in self._rows("SELECT * FROM contacts")}
+    def contacts(self, device_ids: Sequence[str] | None = None) -> dict[str, Contact]:
+        """What each of these last said; None: all devices."""
+        if device_ids is None:
+            rows = self._rows("SELECT * FROM contacts")
+        else:
+            rows = self._rows_in("SELECT * FROM contacts WHERE device_id IN (?)", list(device_ids))
+        return {row["device_id"]: _contact(row) for row in rows}
 
     def reported(self, device_id: str) -> ReportedRow | None:
         """The newest reported state of a device."""
@@ -70,7 +76,10 @@ class SqliteSaid(SqliteBase):
         with self._writing() as connection:
             connection.executemany(
                 UPSERT_CONTACT,
-                [(c.device_id, c.last_seen, c.online, *_said(c)) for c in batch.contacts],
+                [
+                    (c.device_id, c.last_seen, c.online, *_said(c), batch.at if c.online else None)
+                    for c in batch.contacts
+                ],
             )
             connection.executemany(UPSERT_REPORTED, [(r.device_id, r.received_at, r.document) for r in batch.reported])
             through = _spools_of(connection, batch.events)

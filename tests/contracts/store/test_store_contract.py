@@ -26,6 +26,14 @@ from fleet_server.errors import ReadOnlyError, StoreError
 from fleet_server.store import audit
 from fleet_server.store.api import Store
 from fleet_server.store.records import AuditEntry, Ingested, ManifestRow, Mark, Operator, ReportedRow
+from fleet_server.store.rollout_records import (
+    DecisionRow,
+    MemberRow,
+    PinRow,
+    QuarantineRow,
+    RolloutRow,
+    VerbRow,
+)
 from fleet_server.store.sqlite import open_store
 from provisioning.authority.records import Approval, RevokedCertificate
 
@@ -295,3 +303,103 @@ def test_sqlite_syncs_fully_and_keeps_secrets_to_itself(tmp_path: Path) -> None:
     assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
     store.close()
+
+
+def a_rollout(name: str = "r-AAAAA", **over: object) -> RolloutRow:
+    fields = {
+        "rollout_id": name, "fleet": "lab", "app": "cam", "created_at": NOW, "change": b"{}", "record": b"{}",
+        "state": "running",
+    }  # fmt: skip
+    return RolloutRow(**{**fields, **over})  # type: ignore[arg-type]
+
+
+def test_rollouts_come_back_in_the_order_in_which_they_were_made(kept: Kept) -> None:
+    for row in (a_rollout("r-BBBBB"), a_rollout("r-AAAAA"), a_rollout("r-CCCCC", app="gw")):
+        kept.store.put_rollout(row)
+    kept.store.put_rollout(replace(a_rollout("r-BBBBB"), record=b"[]", state="complete", closed=True, change=b"other"))
+    store = kept.again()
+    assert [(r.rollout_id, r.seq) for r in store.rollouts()] == [("r-BBBBB", 1), ("r-AAAAA", 2), ("r-CCCCC", 3)]
+    assert [r.rollout_id for r in store.rollouts(open_only=True)] == ["r-AAAAA", "r-CCCCC"]
+    assert [r.rollout_id for r in store.newest_rollouts()] == ["r-AAAAA", "r-CCCCC"]
+    one = store.rollout("r-BBBBB")
+    assert one is not None
+    assert (one.change, one.record, one.state, one.closed) == (b"{}", b"[]", "complete", True)
+    assert store.rollout("r-NONE0") is None
+
+
+def test_members_of_a_rollout_are_replaced_dropped_and_named_by_phase(kept: Kept) -> None:
+    rows = [MemberRow("r-AAAAA", f"cam-{n}", "queued", b"[1]", None) for n in (2, 1, 3)]
+    kept.store.put_members(rows)
+    kept.store.put_members([MemberRow("r-AAAAA", "cam-3", "left-out", b"[2]", "{}")])
+    kept.store.put_members([MemberRow("r-BBBBB", "cam-3", "planned")])
+    kept.store.drop_members("r-AAAAA", ["cam-2", "nobody"])
+    store = kept.again()
+    assert store.members("r-AAAAA") == [rows[1], MemberRow("r-AAAAA", "cam-3", "left-out", b"[2]", "{}")]
+    assert store.member_names("r-AAAAA", "left-out") == {"cam-1"}
+    assert store.member_names("r-AAAAA", "") == {"cam-1", "cam-3"}
+
+
+def test_what_was_asked_and_decided_stays(store: Store) -> None:
+    verb = VerbRow("r-AAAAA", 1, NOW, "start", "ops", wave="canary", reason="because")
+    store.put_verb(verb)
+    decided = [DecisionRow("r-AAAAA", NOW + n, "wave", "canary", f"opened {n}") for n in range(3)]
+    store.put_decisions(decided)
+    store.put_decisions([DecisionRow("r-BBBBB", NOW, "wave", "", "")])
+    assert store.verbs("r-AAAAA") == [verb]
+    assert store.decisions("r-AAAAA", 2) == decided[1:]
+    with pytest.raises(sqlite3.IntegrityError):
+        store.put_verb(verb)
+
+
+def test_the_first_reason_of_a_quarantine_stays_until_it_is_lifted(store: Store) -> None:
+    first = QuarantineRow("cam", "1.9.0", NOW, "r-AAAAA", "it crashed")
+    store.put_quarantine(first)
+    store.put_quarantine(replace(first, reason="another"))
+    assert store.quarantines() == [first]
+    assert [store.lift_quarantine("cam", "1.9.0") for _ in range(2)] == [True, False]
+    assert store.quarantines() == []
+
+
+def test_a_pin_is_one_for_each_app_of_a_device(store: Store) -> None:
+    pin = PinRow("cam-1", "cam", "1.9.0", "ops", NOW, 0, "why")
+    store.put_pin(pin)
+    store.put_pin(replace(pin, until=NOW + 5))
+    assert store.pins() == [replace(pin, until=NOW + 5)]
+    assert [store.drop_pin("cam-1", "cam") for _ in range(2)] == [True, False]
+
+
+def test_all_that_is_known_of_a_device_is_one_row(store: Store) -> None:
+    for name in ("cam-1", "cam-2", "cam-3"):
+        enrol(store, name, fingerprint=name[-1] * 64)
+    store.revoke("cam-3", NOW)
+    store.put_desired([a_desired("cam-1", 3)], {"cam-1": 0})
+    store.ingest(a_contact("cam-1", 3, "a" * 64))
+    one, two = sorted(store.watched())
+    assert (one.device_id, one.generation, one.said_generation, one.last_seen) == ("cam-1", 3, 3, NOW)
+    assert (two.device_id, two.generation, two.last_seen, two.document) == ("cam-2", None, None, None)
+    assert [row.device_id for row in store.watched(["cam-2", "cam-3"])] == ["cam-2"]
+
+
+def test_since_when_a_device_is_connected_without_a_break(store: Store) -> None:
+    enrol(store)
+
+    def seen(at: int, *, online: bool) -> int | None:
+        contact = a_contact(online=online, last_seen=at).contacts[0]
+        store.ingest(Ingested(at, (contact,)))
+        return store.watched()[0].online_since
+
+    assert seen(NOW, online=True) == NOW
+    assert seen(NOW + 10, online=True) == NOW
+    assert seen(NOW + 20, online=False) == NOW
+    assert seen(NOW + 30, online=True) == NOW + 30
+
+
+def test_a_thread_that_only_reads_cannot_write_while_others_can(store: Store) -> None:
+    with store.only_reading():
+        with pytest.raises(ReadOnlyError):
+            store.put_rollout(a_rollout())
+        other = threading.Thread(target=store.put_rollout, args=(a_rollout("r-BBBBB"),))
+        other.start()
+        other.join()
+    store.put_rollout(a_rollout())
+    assert [r.rollout_id for r in store.rollouts()] == ["r-BBBBB", "r-AAAAA"]

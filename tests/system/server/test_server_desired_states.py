@@ -31,7 +31,8 @@ def test_plan_writes_nothing_and_apply_does_exactly_what_the_plan_says(
     assert server.api("GET", "/v1/fleets") == {"fleets": []}
     assert [d["device_id"] for d in plan["devices"]] == ["cam-1"]
     with device.online():
-        assert server.api("POST", "/v1/apply", plan) == {"devices": 1, "generations": {"cam-1": 1}}
+        applied = server.api("POST", "/v1/apply", plan)
+        assert (applied["devices"], applied["rollouts"]) == (1, [plan["rollouts"][0]["rollout_id"]])
         wait_until(lambda: bool(device.desired), "the desired state")
         told, envelope = device.desired[0]
         assert len(envelope) <= MAX_DESIRED_BYTES

@@ -24,11 +24,18 @@ READING = {
 VIEWER = READING | {
     "GET /v1/whoami", "GET /v1/status", "GET /v1/online-keys", "GET /v1/devices", "GET /v1/devices/{device_id}",
     "GET /v1/events", "GET /v1/fleets", "POST /v1/plan", "GET /v1/tokens", "GET /v1/enrolments",
+    "GET /v1/rollouts", "GET /v1/rollouts/{rollout_id}", "GET /v1/rollouts/{rollout_id}/devices",
+    "GET /v1/rollouts/{rollout_id}/devices/{device_id}", "GET /v1/rollouts/{rollout_id}/history", "GET /v1/quarantine",
+    "GET /v1/pins",
 }  # fmt: skip
 INSTALLER = VIEWER | {
     "POST /v1/tokens", "POST /v1/enrolments/{request_id}/approve", "POST /v1/enrolments/{request_id}/reject",
 }  # fmt: skip
-OPERATOR = INSTALLER | {"POST /v1/apply", "POST /v1/devices/{device_id}/revoke"}
+OPERATOR = INSTALLER | {
+    "POST /v1/apply", "POST /v1/devices/{device_id}/revoke", "POST /v1/rollouts/{rollout_id}/verbs",
+    "POST /v1/quarantine/{app}/{release}/lift", "POST /v1/devices/{device_id}/pins",
+    "POST /v1/devices/{device_id}/pins/{app}/end",
+}  # fmt: skip
 RELEASER = VIEWER | {
     "PUT /v1/tuf/metadata/{role:path}", "PUT /v1/tuf/targets/{sha256}",
     "POST /v2/apps/{app}/blobs/uploads", "POST /v2/apps/{app}/blobs/uploads/",
@@ -36,8 +43,8 @@ RELEASER = VIEWER | {
     "PUT /v2/apps/{app}/blobs/uploads/{ident}", "DELETE /v2/apps/{app}/blobs/uploads/{ident}",
     "PUT /v2/apps/{app}/manifests/{reference}",
 }  # fmt: skip
-APPROVER = VIEWER
-ADMIN = OPERATOR | RELEASER | {
+APPROVER = VIEWER | {"POST /v1/rollouts/{rollout_id}/approve", "POST /v1/rollouts/{rollout_id}/deny"}
+ADMIN = OPERATOR | RELEASER | APPROVER | {
     "GET /v1/api-tokens", "POST /v1/api-tokens", "POST /v1/api-tokens/{name}/revoke",
 }  # fmt: skip
 MAY = {

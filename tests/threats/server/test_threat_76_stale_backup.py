@@ -32,7 +32,9 @@ def test_threat_76_after_an_old_backup_the_next_document_is_newer_to_the_device(
     server: ServerUnderTest, trust: TrustDirectory
 ) -> None:
     device = server.enrol("cam-1")
-    apply(server, 30)
+    with device.online():
+        apply(server, 30)
+        wait_until(lambda: bool(device.desired), "generation 1")
     server.stop()
     shutil.copy(server.dir / "server.db", server.folder / "backup.db")
     server.start()
@@ -59,8 +61,9 @@ def test_threat_76_after_an_old_backup_the_next_document_is_newer_to_the_device(
 
 def test_threat_76_a_claim_beyond_all_bounds_is_not_chased(server: ServerUnderTest, trust: TrustDirectory) -> None:
     device = server.enrol("cam-1")
-    apply(server, 30)
     with device.online():
+        apply(server, 30)
+        wait_until(lambda: bool(device.desired), "generation 1")
         device.report(2**53, "c" * 64)
         wait_until(lambda: server.api("GET", "/v1/devices/cam-1")["reported"] is not None, "the report")
         apply(server, 40)

@@ -7,13 +7,16 @@ import pytest
 from server_support import NOW, a_contact, a_fleet, change, enrol, release_facts
 
 from fleet_protocol.documents.desired import DESIRED_TYPE, DesiredState
+from fleet_protocol.documents.device import Reported
 from fleet_protocol.trust import dsse
 from fleet_protocol.trust.keys import FileSigner, generate_ed25519
 from fleet_protocol.wire.bounds import MAX_DESIRED_BYTES
+from fleet_server.controller.controller import Controller
+from fleet_server.controller.desk import Desk
 from fleet_server.director import LIFE_S, RENEW_S, Director
 from fleet_server.errors import ConflictError, ReadOnlyError, RefusedError
 from fleet_server.store.api import Store
-from fleet_server.store.records import Mark
+from fleet_server.store.records import Contact, Ingested, Mark, ReportedRow
 from fleet_server.store.sqlite import open_store
 
 
@@ -27,12 +30,31 @@ class Bench:
         self.releases = {("cam", "1.9.0"): release_facts(), ("cam", "2.0.0"): release_facts("cam", "2.0.0", 2)}
         self.changed: list[str] = []
         self.director = Director(self.store, self.signer, lambda: self.releases, self.changed.extend)
+        self.controller = Controller(self.store, self.director, lambda: self.releases)
+        self.desk = Desk(self.controller)
         enrol(self.store, "cam-1")
         enrol(self.store, "cam-2", fingerprint="e" * 64)
+        for name in ("cam-1", "cam-2"):
+            self.runs(name)
+
+    def runs(self, name: str, release: str = "") -> None:
+        """The device reports, in step with what it was told."""
+        row = self.store.desired(name)
+        told = {"generation": row.generation, "sha256": row.sha256} if row else {}
+        apps = [{"app": "cam", "state": "ok", "release": release, "desired_release": release}] if release else []
+        said = Reported.from_value({"device_id": name, "boot_id": "b", "at": NOW, "apps": apps, **told})
+        contact = Contact(name, NOW, online=True, said=Mark(said.generation, said.sha256))
+        self.store.ingest(Ingested(NOW, (contact,), (ReportedRow(name, NOW, said.to_bytes()),)))
+        self.controller.heard([name])
+
+    def all_run(self, release: str) -> None:
+        for name in ("cam-1", "cam-2"):
+            self.runs(name, release)
+        self.controller.tick(NOW)
 
     def apply(self, *run: str, now: int = NOW) -> dict[str, int]:
         plan = self.director.plan(change(a_fleet("lab", *run)))
-        return dict(self.director.apply(plan, "ops", now).generations)
+        return dict(self.desk.apply(plan, "ops", now).generations)
 
     def state(self, name: str = "cam-1") -> DesiredState:
         row = self.store.desired(name)
@@ -54,23 +76,25 @@ def test_planning_writes_nothing_at_all(bench: Bench) -> None:
     plan = bench.director.plan(change(a_fleet("lab")))
     assert len(plan.devices) == 2
     with pytest.raises(ReadOnlyError):
-        bench.director.apply(plan, "ops", NOW)
+        bench.desk.apply(plan, "ops", NOW)
     assert bench.changed == []
 
 
 def test_each_apply_is_the_next_generation_signed_for_one_device(bench: Bench) -> None:
     assert bench.apply("cam@1.9.0") == {"cam-1": 1, "cam-2": 1}
+    bench.all_run("1.9.0")
     assert bench.apply("cam@2.0.0") == {"cam-1": 2, "cam-2": 2}
     state = bench.state()
     assert (state.device_id, state.generation, state.issued_at, state.expires) == ("cam-1", 2, NOW, NOW + LIFE_S)
     assert [a.release for a in state.apps] == ["2.0.0"]
     assert bench.changed == ["cam-1", "cam-2"] * 2
-    assert bench.store.audit_head()[0] == 2
+    assert [row.entry.who for row in bench.store.audit_rows() if row.entry.action == "apply"] == ["ops", "ops"]
 
 
 def test_going_back_on_purpose_is_a_new_generation(bench: Bench) -> None:
-    for release in ("cam@1.9.0", "cam@2.0.0"):
-        bench.apply(release)
+    for release in ("1.9.0", "2.0.0"):
+        bench.apply(f"cam@{release}")
+        bench.all_run(release)
     assert bench.apply("cam@1.9.0") == {"cam-1": 3, "cam-2": 3}
 
 
@@ -78,7 +102,7 @@ def test_a_plan_of_an_older_world_is_a_conflict_and_changes_nothing(bench: Bench
     plan = bench.director.plan(change(a_fleet("lab")))
     bench.store.set_labels("cam-2", {"site": "lyon"})
     with pytest.raises(ConflictError, match="changed since this plan"):
-        bench.director.apply(plan, "ops", NOW)
+        bench.desk.apply(plan, "ops", NOW)
     assert (bench.store.desired_rows(), bench.store.fleets()) == ({}, [])
 
 
@@ -90,13 +114,13 @@ def test_an_edited_plan_is_a_conflict(bench: Bench) -> None:
         plan.model_copy(update={"world": "0" * 64}),
     ):
         with pytest.raises(ConflictError):
-            bench.director.apply(edited, "ops", NOW)
+            bench.desk.apply(edited, "ops", NOW)
 
 
 def test_refusals_that_were_cut_out_of_a_plan_are_still_there(bench: Bench) -> None:
     plan = bench.director.plan(change(a_fleet("lab", "cam@9.9.9")))
     with pytest.raises(RefusedError, match=r"there is no release 9\.9\.9"):
-        bench.director.apply(plan.model_copy(update={"refusals": ()}), "ops", NOW)
+        bench.desk.apply(plan.model_copy(update={"refusals": ()}), "ops", NOW)
 
 
 def test_a_change_of_labels_signs_nothing(bench: Bench) -> None:

@@ -48,7 +48,9 @@ def test_a_new_fleet_brings_its_app_to_the_devices_it_selects() -> None:
     world = a_world(devices=(LAB, DeviceFacts("cam-2", {"site": "lyon"})), releases=(CAM,))
     computed = planned(world, change(a_fleet()))
     assert [d.device_id for d in computed.plan.devices] == ["cam-1"]
-    change_of_it = AppChange(app="cam", before=None, after="1.9.0", config_changed=False, download_bytes=9)
+    change_of_it = AppChange(
+        app="cam", before=None, after="1.9.0", config_changed=False, download_bytes=9, disk_bytes=9
+    )
     assert computed.plan.devices[0].changes == (change_of_it,)
     assert (computed.plan.unchanged, computed.plan.refusals) == (1, ())
     assert [(a.app, a.release, a.sha256) for a in computed.intended["cam-1"].apps] == [("cam", "1.9.0", CAM.sha256)]
@@ -209,13 +211,14 @@ def test_a_withdrawal_stops_nothing_that_is_not_touched_and_refuses_what_is() ->
     "touch",
     [
         lambda w: replace(w, devices=(replace(LAB, labels={"site": "lab", "x": "y"}),)),
-        lambda w: replace(w, devices=(replace(LAB, generation=1),)),
+        lambda w: replace(w, quarantined={("cam", "2.0.0"): "it crashed"}),
+        lambda w: replace(w, rollouts=1),
         lambda w: replace(w, devices=(*w.devices, DeviceFacts("cam-2", {}))),
         lambda w: replace(w, fleets={"z": a_fleet("z", "gw@1.0.0", select={"site": "z"})}),
         lambda w: replace(w, releases={**w.releases, ("cam", "1.9.0"): replace(CAM, min_counter=1)}),
         lambda w: replace(w, releases={**w.releases, ("cam", "1.9.0"): replace(CAM, withdrawn="")}),
     ],
-    ids=["labels", "generation", "a device", "a fleet", "a floor", "a withdrawal"],
+    ids=["labels", "quarantine", "rollouts", "a device", "a fleet", "a floor", "a withdrawal"],
 )
 def test_the_world_is_another_when_anything_in_it_is(touch: Callable[[World], World]) -> None:
     request = change(a_fleet())
