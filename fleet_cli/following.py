@@ -86,6 +86,8 @@ def ending(view: Json, *, strict: bool) -> Exit | None:
     """How it ended; None while it goes on. Complete with devices deferred is a good end, unless `strict`."""
     if view["state"] not in ENDED:
         return None
+    if view["state"] == "complete" and any(w["updating"] + w["proving"] for w in view["waves"]):
+        return None  # devices came late, and are being told now
     if view["state"] != "complete":
         return Exit.ROLLOUT_FAILED
     well = sum(w["healthy"] for w in view["waves"])
