@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fleet_protocol.documents.fleet import FleetSpec
 from fleet_server.controller import verdicts
 from fleet_server.controller.change import mark_of
-from fleet_server.rollout.facts import NOTHING_RUNS, DeviceFacts, Refused, Veto
+from fleet_server.rollout.facts import NOTHING_RUNS, DeviceFacts, Opinion, Refused, Verdict, Veto
 from fleet_server.rollout.state import Phase
 from fleet_server.selection import Contact, contact_of, selects
 from fleet_server.store.rollout_records import WatchedRow
@@ -85,10 +85,6 @@ def facts(known: Known, asked: Asked) -> DeviceFacts:
     """What the engine looks at."""
     running = runs(known, asked)
     said = (known.says or {}).get(asked.app)
-    told = known.apps.get(asked.app)
-    about = ""
-    if said is not None:
-        about = _named(mark_of(told), asked) if known.in_step and told else running or ""
     return DeviceFacts(
         known.device_id,
         labels=known.labels,
@@ -99,7 +95,7 @@ def facts(known: Known, asked: Asked) -> DeviceFacts:
         contact_s=known.contact.every_s,
         overdue_s=int(known.contact.every_s * known.contact.overdue),
         runs=running,
-        verdict=verdicts.verdict(said, about, known.heard_at) if said is not None and about else None,
+        verdict=_verdict(known, asked, said, running) if said is not None else None,
         refused=_refused(known, asked),
         veto=_veto(said, known, asked) if said is not None else None,
         preconditions=preconditions(known),
@@ -128,6 +124,18 @@ def runs(known: Known, asked: Asked) -> str | None:
     if new and told is not None:
         return _named(mark_of(told), asked)
     return mark_of(before) if old and before is not None else str(release)
+
+
+def _verdict(known: Known, asked: Asked, said: Json, running: str | None) -> Verdict | None:
+    """A host judges what its newest document wants. Beside an older one only good news is of any use: it is about what
+    still runs, while bad news is about what was wanted then."""
+    told = known.apps.get(asked.app)
+    if known.in_step:
+        return verdicts.verdict(said, _named(mark_of(told), asked), known.heard_at) if told else None
+    if not running or verdicts.went_back(said):
+        return None
+    found = verdicts.verdict(said, running, known.heard_at)
+    return found if found is not None and found.opinion is Opinion.HEALTHY else None
 
 
 def zone(known: Known) -> str | None:

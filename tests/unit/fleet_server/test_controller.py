@@ -80,6 +80,20 @@ def test_a_bad_release_stops_at_the_canary_goes_back_and_is_quarantined_everywhe
     assert field.plan(field.fleet(rollout=CANARY)).refusals == ()
 
 
+def test_taking_back_does_not_hold_the_newer_release_against_the_one_before_it(tmp_path: Path) -> None:
+    field = Field(tmp_path, *NAMES)
+    (first,) = field.apply(field.fleet("1.8.2", rollout=CANARY)).rollouts
+    for _ in range(2):
+        field.all_say(*NAMES)
+    (second,) = field.apply(field.fleet(rollout=CANARY)).rollouts
+    canary = canary_of(field)
+    field.says(canary, "bad", runs="1.8.2", code="oom", reason="web was killed for memory")
+    field.later()
+    assert (field.view(first).state, field.view(second).state) == ("complete", "reverted")
+    assert [field.release(n) for n in NAMES] == ["1.8.2"] * 3
+    field.store.close()
+
+
 def test_a_device_that_is_away_is_deferred_and_catches_up(field: Field) -> None:
     field.gone("cam-3")
     field.later(400)
