@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from edge_host import EdgeHost
 from lab_images import ARCHITECTURES
+from product_center import Center
 from qemu_command import HostSpec
 from snapshots import Snapshots, StartEdgeHost, scratch_folder, shares, sweep_scratch
 from wheelhouse import Wheelhouse, edge_requirements, wheel_folder
 
+PLATFORMS = {"amd64": "linux/amd64", "arm64": "linux/arm64"}
 HERE = Path(__file__).parent
 CHOSEN = os.environ.get("LAB_ARCHITECTURES", " ".join(ARCHITECTURES)).split()
 TEST_TIMEOUT_S = (
@@ -86,3 +88,14 @@ def start_edge_host(arch: str, lab_snapshots: Snapshots, wheelhouse: Wheelhouse)
 def edge_host(start_edge_host: StartEdgeHost) -> EdgeHost:
     """One running host without forwards."""
     return start_edge_host()
+
+
+@pytest.fixture
+def center(start_edge_host: StartEdgeHost, arch: str) -> Iterator[Center]:
+    """The central side, its image made of the guest's own busybox."""
+    donor = start_edge_host()
+    busybox = donor.get("/usr/bin/busybox")
+    donor.power_cut()
+    with Center({PLATFORMS[arch]: busybox}) as made:
+        yield made
+        print(f"broker:\n{made.log('broker')}\nserver:\n{made.log('server')}")

@@ -5,6 +5,7 @@ Made by the commands that an owner types. Everything listens on 127.0.0.1; guest
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -44,7 +45,7 @@ config: {web: {SITE: "{label.site}"}}
 """
 CONFIG = """config:
   SITE: {service: web, type: string, pattern: "[a-z0-9-]{1,16}", to: env, default: unset}
-health: {window: 5s}
+health: {window: 15s}
 """
 
 
@@ -133,7 +134,15 @@ class Center:
         self.fleet("init", "compose.yaml", "--name", "web", "--version", "1.0.0")
         with (work / "app.yaml").open("a") as file:
             file.write(CONFIG)
-        (work / "fleet.yaml").write_text(FLEET)
+        self.release("1.0.0", COMPOSE)
+
+    def release(self, version: str, compose: str) -> None:
+        """Sign and upload this version, and name it in fleet.yaml; `apply` is the caller's."""
+        work = self.folder / "work"
+        (work / "compose.yaml").write_text(compose)
+        app = (work / "app.yaml").read_text()
+        (work / "app.yaml").write_text(re.sub(r"(?m)^version: .*$", f"version: {version}", app))
+        (work / "fleet.yaml").write_text(FLEET.replace("web@1.0.0", f"web@{version}"))
         self.fleet("release", "-f", "app.yaml", "--image", f"lab/web:1.0={work}/web")
 
     def log(self, name: str) -> str:
