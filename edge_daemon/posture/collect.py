@@ -53,6 +53,7 @@ def collect(
         memory_bytes=_kilobytes(meminfo, "MemTotal"),
         max_user_namespaces=int(namespaces) if namespaces.isdecimal() else None,
         overlayfs=_file_system(root, "overlay"),
+        loop_devices=(root / "dev/loop-control").exists() or _has_module(root, "loop"),
         seccomp_filter="errno" in _read(root / "proc/sys/kernel/seccomp/actions_avail").split(),
         network_namespaces=(root / "proc/self/ns/net").exists(),
         programs=_programs(root, ask or _say_version),
@@ -127,8 +128,10 @@ def _swap_accounting(mode: CgroupMode, mounts: Mapping[str, frozenset[str] | Non
 
 def _file_system(root: Path, name: str) -> bool:
     """Built in or loaded, or a module that the kernel loads when it is asked."""
-    if name in _read(root / "proc/filesystems").split():
-        return True
+    return name in _read(root / "proc/filesystems").split() or _has_module(root, name)
+
+
+def _has_module(root: Path, name: str) -> bool:
     release = _read(root / "proc/sys/kernel/osrelease").strip()
     modules = root / "lib/modules" / release
     return any(f"/{name}.ko" in _read(modules / file, 4 << 20) for file in ("modules.dep", "modules.builtin"))
@@ -136,7 +139,7 @@ def _file_system(root: Path, name: str) -> bool:
 
 def _programs(root: Path, ask: Ask) -> tuple[tuple[str, Program], ...]:
     found = []
-    for name in ("runc", "crun", "conmon", "nft", "iptables"):
+    for name in ("runc", "crun", "conmon", "nft", "mkfs.ext4"):
         place = next((f"{folder}/{name}" for folder in PROGRAM_FOLDERS if os.access(root / folder / name, os.X_OK)), "")
         if not place:
             continue

@@ -41,6 +41,7 @@ class Facts(NamedTuple):
     memory_bytes: int = 0
     max_user_namespaces: int | None = None  # None: the kernel has none
     overlayfs: bool = False
+    loop_devices: bool = False
     seccomp_filter: bool = False
     network_namespaces: bool = False
     programs: tuple[tuple[str, Program], ...] = ()

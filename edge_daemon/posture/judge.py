@@ -17,7 +17,7 @@ CLOCK_CEILING = 4_102_444_800  # 2100-01-01
 MIN_FREE_BYTES = 256 << 20
 GOOD_FREE_BYTES = 1 << 30
 ID_RANGE_NAMESPACES = 64
-CNI_WANTED = ("bridge", "host-local", "loopback", "portmap")
+CNI_WANTED = ("bridge", "static")
 MEMORY_ON = ("cgroup_enable=memory", "cgroup_memory=1")
 MEMORY_OFF = "cgroup_disable=memory"
 
@@ -64,8 +64,8 @@ def judge(facts: Facts) -> list[Check]:
         *_runtimes(facts),
         _present(facts, "conmon", "no container can be started"),
         _present(facts, "nft", "apps cannot be kept from each other and from this host", package="nftables"),
-        _present(facts, "iptables", "ports cannot be published: the CNI plugins need it"),
         _cni(facts),
+        _volumes(facts),
         _clock(facts),
         _disk(facts),
     ]
@@ -230,6 +230,17 @@ def _cni(facts: Facts) -> Check:
         return Check("CNI plugins", Verdict.OK, facts.cni_folder)
     found = f"missing: {', '.join(missing)}: apps have no network"
     return Check("CNI plugins", Verdict.FAIL, found, "apt install containernetworking-plugins")
+
+
+def _volumes(facts: Facts) -> Check:
+    missing = [] if facts.program("mkfs.ext4") else [("mkfs.ext4 is not installed", "apt install e2fsprogs")]
+    if not facts.loop_devices:
+        missing.append(("the kernel has no loop devices", "modprobe loop, and a line `loop` in /etc/modules"))
+    if not missing:
+        return Check("volumes", Verdict.OK, "each has a file system of its own size")
+    found = " and ".join(what for what, _ in missing)
+    mend = "; ".join(mend for _, mend in missing)
+    return Check("volumes", Verdict.WARN, f"{found}: a container with a volume cannot be started", mend)
 
 
 def _clock(facts: Facts) -> Check:

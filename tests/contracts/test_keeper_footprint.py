@@ -32,7 +32,7 @@ MOST_KB = 20 * 1024
 WORK_S = 20.0  # of ordinary work after the idle pages went: what is in use comes back
 
 OURS = {
-    "edge_daemon", "edge_daemon.layout", "edge_daemon.sealed",
+    "edge_daemon", "edge_daemon.layout", "edge_daemon.sealed", "edge_daemon.slots",
     "fleet_protocol", "fleet_protocol.wire", "fleet_protocol.wire.bounds", "fleet_protocol.wire.durable",
     "fleet_protocol.wire.errors", "fleet_protocol.wire.strict_json", "fleet_protocol.wire.topics",
 }  # fmt: skip

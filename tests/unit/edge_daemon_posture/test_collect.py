@@ -23,7 +23,7 @@ SAID = {
     "crun": "crun version 1.8.1\ncommit: f8a096be060b22ccd3d5f3ebe44108517fbf6c30\n",
     "conmon": "conmon version 2.1.6\ncommit: unknown\n",
     "nft": "nftables v1.0.6 (Lester Gooch #5)\n",
-    "iptables": "iptables v1.8.9 (nf_tables)\n",
+    "mkfs.ext4": "",
 }
 
 
@@ -102,7 +102,7 @@ def test_programs_are_found_with_their_versions_and_the_distributions_revision(h
         "crun": Program("/usr/sbin/crun", "1.8.1"),
         "conmon": Program("/usr/sbin/conmon", "2.1.6"),
         "nft": Program("/usr/sbin/nft", "1.0.6"),
-        "iptables": Program("/usr/sbin/iptables", "1.8.9"),
+        "mkfs.ext4": Program("/usr/sbin/mkfs.ext4", ""),
     }
 
 
@@ -114,6 +114,16 @@ def test_overlayfs_counts_built_in_loaded_or_as_a_module_that_can_be_loaded(host
     host.file("lib/modules/6.1.0-test/modules.dep", "")
     host.file("proc/filesystems", "nodev\tsysfs\nnodev\toverlay\n")
     assert host.look().overlayfs
+
+
+def test_loop_devices_count_when_they_are_there_or_their_module_can_be_loaded(host: Host) -> None:
+    assert not host.look().loop_devices
+    host.file("proc/sys/kernel/osrelease", "6.1.0-test\n")
+    host.file("lib/modules/6.1.0-test/modules.dep", "kernel/drivers/block/loop.ko.xz:\n")
+    assert host.look().loop_devices
+    host.file("lib/modules/6.1.0-test/modules.dep", "")
+    host.file("dev/loop-control")
+    assert host.look().loop_devices
 
 
 def test_cni_plugins_are_looked_for_where_distributions_put_them(host: Host) -> None:
