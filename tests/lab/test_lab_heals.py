@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from edge_host import EdgeHost
-from lab_product import START_S, deploy, kernel_limits, page, running, said
+from lab_product import DAEMON, START_S, deploy, kernel_limits, page, running, said
 from product_center import COMPOSE, GUEST_PORTS, Center, wait_for
 from snapshots import StartEdgeHost
 
@@ -42,11 +42,8 @@ def test_limits_change_live_and_a_release_that_eats_its_memory_is_taken_back_off
         assert kernel_limits(host)["memory.max"] == str(24 << 20)
         assert [e["kind"] for e in events(host) if e["kind"] in STORY][-3:] == list(STORY)
     except Exception:
-        print(
-            host.run(
-                "tail -50 /root/daemon.log; python3 -I -OO -m edge_daemon.main events; python3 -I -OO -m edge_daemon.main status; ps aux | grep edge_daemon; ls -lR /run/roadstead | head -50; dmesg | tail -5"
-            ).stdout[-6000:]
-        )
+        for command in ("tail -50 /root/daemon.log", f"{DAEMON} events", f"{DAEMON} status"):
+            print(host.run(command).stdout[-6000:])
         raise
 
 
