@@ -42,6 +42,7 @@ COMMANDS: dict[str, Entry] = {
     "quarantine": Entry("quarantine", "quarantine", "Releases that nobody gets, until a person lifts it."),
     "get": Entry("get", "get", "List devices, fleets, rollouts, tokens or events."),
     "describe": Entry("describe", "describe", "Why a device is in the state it is in."),
+    "ui": Entry("ui", "ui", "The fleet on one screen, live."),
     "enroll": Entry("enroll", "enroll", "Tokens and the approval queue."),
     "device": Entry("device", "device", "Take a host out of the fleet."),
     "token": Entry("token", "token", "API tokens: who may do what, to which devices."),

@@ -180,10 +180,9 @@ class ServerUnderTest:
 
     # --- devices
 
-    def enrol(self, name: str, **wish: Any) -> DeviceUnderTest:
-        """A device by the way that every device goes; the token approves at once."""
-        token = self.api("POST", "/v1/tokens", {"auto_approve": True, "labels": {"site": "lab"}, **wish})
-        key = ec.generate_private_key(ec.SECP256R1())
+    def ask_to_enrol(self, name: str, key: ec.EllipticCurvePrivateKey, **wish: Any) -> dict[str, Any]:
+        """EnrolAnswer, by the way that every device goes."""
+        token = self.api("POST", "/v1/tokens", {"labels": {"site": "lab"}, **wish})
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "any")])
         csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
         nonce = self.api("POST", "/v1/enrol/challenge", {"token_id": token["token_id"]}, token=None)["nonce"]
@@ -196,7 +195,12 @@ class ServerUnderTest:
             "requested_name": name,
             "host": {"platform": "linux/amd64"},
         }
-        answer = self.api("POST", "/v1/enrol", asked, token=None)
+        return dict(self.api("POST", "/v1/enrol", asked, token=None))
+
+    def enrol(self, name: str, **wish: Any) -> DeviceUnderTest:
+        """A device whose token approves at once."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        answer = self.ask_to_enrol(name, key, **{"auto_approve": True, **wish})
         assert answer["status"] == "approved", answer
         folder = self.folder / "devices" / name
         folder.mkdir(parents=True)
