@@ -87,8 +87,8 @@ def _chain(engine: Engine, record: DeviceRecord, facts: DeviceFacts, now: int) -
     wait = waits(engine, record, facts, now)
     if wait.code:
         return _own(engine, record, facts, wait, now)
-    key = engine.queues.line_of.get(record.device_id, (wait.stage, ()))
-    return _room(engine, record, key[0], key[1], now)
+    # People may ask at any time, also before the engine has looked again: the groups are the marks', not the queues'.
+    return _room(engine, record, wait.stage, engine.members.marks[record.device_id].group, now)
 
 
 def _in_hand(engine: Engine, record: DeviceRecord, facts: DeviceFacts, now: int) -> list[Cause]:

@@ -27,16 +27,18 @@ WELL = frozenset({Phase.HEALTHY, Phase.UNJUDGED, Phase.REVERTED, Phase.LEFT_OUT,
 class FleetUnderRollout(RuleBasedStateMachine):
     """`wanted`, `phase`, `open_waves`, `state` are the model's own, made of decisions and facts alone."""
 
-    @initialize(spec=specs(), count=st.integers(1, 9), away=st.sets(st.integers(0, 8), max_size=4))
+    @initialize(spec=specs(), count=st.sampled_from([1, 4, 6, 9]), away=st.sets(st.integers(0, 8), max_size=4))
     def begin(self, spec: RolloutSpec, count: int, away: set[int]) -> None:
         self.spec, self.now, self.seq = spec, NOW, 0
         self.facts: dict[str, DeviceFacts] = {}
         for n in range(count):
-            one = device(n, online=n not in away, last_seen=NOW - 9999 if n in away else NOW - 10)
+            last_seen = NOW - 9999 if n in away else NOW - 10
+            one = device(n, online=n not in away, last_seen=last_seen, labels={"site": "aab"[n % 3]})
             self.facts[one.device_id] = one
         self.wanted = dict.fromkeys(self.facts, OLD)
         self.phase: dict[str, str] = dict.fromkeys(self.facts, "queued")
         self.forced: set[str] = set()
+        self.back: set[str] = set()  # told to go back while they worked
         self.open_waves: set[str] = set()
         self.state = "planned"
         self.gives: list[int] = []
@@ -90,7 +92,7 @@ class FleetUnderRollout(RuleBasedStateMachine):
     def another_rollout_takes_or_leaves_it(self, data: st.DataObject, owner: str, newer: str) -> None:
         self.say(self.pick(data), owner=owner, superseded_by=newer)
 
-    @rule(data=st.data(), site=st.sampled_from("abc"))
+    @rule(data=st.data(), site=st.sampled_from("ab"))
     def a_label_changes(self, data: st.DataObject, site: str) -> None:
         self.say(self.pick(data), labels={"site": site})
 
@@ -119,6 +121,10 @@ class FleetUnderRollout(RuleBasedStateMachine):
     @rule(by=st.sampled_from(["ann", "bob"]), act=st.sampled_from([Act.APPROVE, Act.PROMOTE, Act.RESUME]))
     def a_person_helps(self, by: str, act: Act) -> None:
         self.decide(verbs=[self.verb(act, by)])
+
+    @rule(act=st.sampled_from([Act.PAUSE, Act.ABORT, Act.REVERT, Act.LIFT]))
+    def a_person_stops_it(self, act: Act) -> None:
+        self.decide(verbs=[self.verb(act)])
 
     @rule(banned=st.sampled_from(["", "quarantined by r-0"]))
     def another_rollout_bans_the_release(self, banned: str) -> None:
@@ -207,8 +213,13 @@ class FleetUnderRollout(RuleBasedStateMachine):
                     assert self.state in ("reverting", "reverted")
                     assert release == records[name].before
                     self.wanted[name] = release
+                    if records[name].was_well:
+                        self.back.add(name)
+                        self.room_to_go_back(name)
                 case DeviceMoved(name, phase, _):
                     self.phase[name] = phase
+                    if phase != "reverting":
+                        self.back.discard(name)
         if self.spec.rate is not None:
             limit = min(self.spec.rate.maximum, self.spec.rate.per_minute * 2 ** (self.engine.rollout.wells // 3))
             assert sum(at > self.now - 60 for at in self.gives) <= max(limit, 1)
@@ -233,6 +244,15 @@ class FleetUnderRollout(RuleBasedStateMachine):
         limit = self.engine.members.parallel_limit()
         there = [n for n in out if self.phase[n] in ("given", "proving") and not self.silent(n)]
         assert limit is None or len(there) <= limit
+
+    def room_to_go_back(self, name: str) -> None:
+        """Of devices that worked, no more go back at the same time than may be out."""
+        there = {n for n in self.back if n in self.facts and not self.silent(n)}
+        for budget in self.spec.budgets:
+            site = self.facts[name].labels["site"]
+            group = {n for n, f in self.facts.items() if not budget.per or f.labels["site"] == site}
+            most, _ = bounds(budget, len(group))
+            assert most is None or len(group & there) <= most, f"{sorted(group & there)} go back, {most} may"
 
     def silent(self, name: str) -> bool:
         one = self.facts[name]
@@ -262,6 +282,7 @@ class FleetUnderRollout(RuleBasedStateMachine):
             assert parts.total() == wave.size
         for name in self.facts:
             assert why(self.engine, name, self.now).chain
+            assert why(self.engine, name, self.now + 1801).chain  # asked before the engine looked again
         waiting = sum(r.phase not in (Phase.HEALTHY, Phase.REVERTED) for r in self.engine.members.records.values())
         assert sum(g.devices for g in shown.causes) == waiting
 

@@ -549,6 +549,9 @@ def test_every_act_is_allowed_somewhere_and_nothing_leads_out_of_a_revert_but_it
 
 def test_what_is_stored_is_what_is_read() -> None:
     engine, _ = started(RolloutSpec(gates=(HEALTHY,), rate=RateSpec(per_minute=1)), [device(n) for n in range(3)])
+    whole = engine.members.records["d000"]
+    whole.forced = whole.forgiven = whole.taken_back = whole.was_well = True
+    whole.before, whole.held, whole.failure, whole.words, whole.attempts = OLD, "hold by ann", "oom", "killed", 2
     rollout, records = restored(durable(engine))
     assert rollout == engine.rollout
     assert {r.device_id: r for r in records} == engine.members.records
