@@ -93,6 +93,30 @@ def undeclared() -> str:
     return result.stderr.strip().splitlines()[-1]
 
 
+def bad_release() -> str:
+    """A release whose service crashes: it stops at the first host, goes back there without a person, and is barred."""
+    texts = {name: (WORK / name).read_text() for name in ("app.yaml", "fleet.yaml", "compose.yaml")}
+    before = {edge: local(edge) for edge in EDGES}
+    policy = "rollout: {waves: [{name: canary, devices: 1}, rest], stopAt: 0%, onFail: revert}\n"
+    (WORK / "app.yaml").write_text(texts["app.yaml"].replace("version: 1.0.0", "version: 0.9.9"))
+    (WORK / "fleet.yaml").write_text(texts["fleet.yaml"].replace("shop@1.0.0", "shop@0.9.9") + policy)
+    crash = '    entrypoint: [/bin/busybox, sh, -c, "exit 7"]\n    depends_on:\n'
+    (WORK / "compose.yaml").write_text(texts["compose.yaml"].replace("    depends_on:\n", crash))
+    fleet("release", "-f", "app.yaml", *image_flags())
+    fleet("apply", "--yes")
+    rollout = json.loads(fleet("rollout", "list", "-o", "json"))["items"][0]["rollout_id"]
+    watched = fleet_result("rollout", "watch", rollout, "--until", "done", "--timeout", "60")
+    assert watched.returncode == 6, f"status {watched.returncode}: {watched.stdout}{watched.stderr}"
+    told = [edge for edge, row in devices().items() if row["desired_generation"] > 1]
+    assert len(told) == 1, f"more than the canary was told: {told}"
+    wait_for("the canary to run 1.0.0 again", lambda: page(told[0]) and devices()[told[0]]["state"] == "ok", 30)
+    others = {edge: local(edge) for edge in EDGES if edge not in told}
+    assert others == {edge: before[edge] for edge in others}, f"another host was touched: {before} {others}"
+    for name, text in texts.items():
+        (WORK / name).write_text(text)
+    return watched.stdout.strip()
+
+
 def tampered() -> str:
     """A new release whose layer was changed on the server's disk: each host refuses it, the old one goes on."""
     before = pids(EDGES[0])
@@ -169,6 +193,7 @@ STORY = (
     Step("a host reboots without network, its clock at 1970", reboot),
     Step("all return; the spooled events arrive", back_online),
     Step("a value that the release did not declare is refused", undeclared),
+    Step("a release that crashes stops at the first host and is taken back: fleet rollout watch", bad_release),
     Step("a tampered image is refused by every host", tampered),
     Step("a release that is withdrawn with effect: stop is stopped by every host", withdrawn),
 )

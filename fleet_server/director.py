@@ -8,6 +8,7 @@ change (`renew`, `overtake`) repeats the same apps and settings; a change of lab
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from fleet_server.controller.change import Change
 from fleet_server.errors import ConflictError, RefusedError
 from fleet_server.plan import AppId, Begun, Computed, DeviceFacts, Intended, ReleaseFacts, World, compute
 from fleet_server.store.api import Facts, Store
-from fleet_server.store.records import AuditEntry, DesiredRow, Mark
+from fleet_server.store.records import AuditEntry, Contact, DesiredRow, Mark
 from fleet_server.store.rollout_records import RolloutRow
 from provisioning.authority.records import DeviceRecord
 
@@ -81,16 +82,37 @@ class Director:
             active = set(self._store.active_device_ids())
             accepted = {name for name, row in rows.items() if name in contacts and contacts[name].said == _mark(row)}
             due = [row for name, row in rows.items() if name in active - accepted and row.expires - now < RENEW_S]
+            due = [row for row in due if not (self._is_ahead(contacts, row) and self._disturbs(row))]
             return self._again(due, now, "renew")
 
     def overtake(self, claims: Mapping[str, Mark], now: int) -> int:
-        """Devices have accepted what this store does not know of (an old backup came back): sign above that."""
+        """Devices have accepted what this store does not know of (an old backup came back): sign above that.
+
+        Not where something else runs than this store would have it: that is left alone until somebody applies what is
+        wanted there, and said meanwhile (`fleet_server.view`).
+        """
         with self.lock:
             rows = self._store.desired_rows(list(claims))
-            behind = [row for name, row in rows.items() if is_ahead(claims[name], _mark(row))]
+            behind = [
+                row for name, row in rows.items() if is_ahead(claims[name], _mark(row)) and not self._disturbs(row)
+            ]
             return self._again(behind, now, "overtake", claims)
 
     # --- within
+
+    @staticmethod
+    def _is_ahead(contacts: Mapping[str, Contact], row: DesiredRow) -> bool:
+        contact = contacts.get(row.device_id)
+        return contact is not None and contact.said is not None and is_ahead(contact.said, _mark(row))
+
+    def _disturbs(self, row: DesiredRow) -> bool:
+        """Whether telling a device this again would replace or end what it says that it runs."""
+        reported = self._store.reported(row.device_id)
+        if reported is None:
+            return False
+        wanted = {app.app: app.release for app in _state(row).apps}
+        apps = json.loads(reported.document).get("apps", ())  # parsed and bounded when it came in
+        return any(app.get("release") not in (None, wanted.get(app["app"])) for app in apps)
 
     def _again(
         self, rows: Sequence[DesiredRow], now: int, action: str, claims: Mapping[str, Mark] | None = None

@@ -71,6 +71,9 @@ def _failed(reported: Reported, desired: Mark) -> tuple[State, str] | None:
 def _updating(reported: Reported, desired: Mark) -> tuple[State, str] | None:
     if reported.preparing:
         return "updating", reported.preparing
+    if desired.generation and reported.generation > desired.generation:
+        words = "which this server does not know; it is left alone until you apply what it is to run"
+        return "degraded", f"has accepted generation {reported.generation}, {words}"
     if desired.generation and (reported.generation, reported.sha256) != (desired.generation, desired.sha256):
         return "updating", f"generation {desired.generation} is not accepted yet, it has {reported.generation}"
     for app in reported.apps:

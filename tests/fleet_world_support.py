@@ -174,13 +174,6 @@ class FleetWorld:
             out[name] = next((a["release"] for a in apps if a.get("release") and _up(a)), "")
         return out
 
-    def pids(self) -> dict[str, int]:
-        out = {}
-        for name, row in self.devices().items():
-            services = [s for a in row["reported"]["apps"] for s in a["services"]]
-            out[name] = services[0].get("pid") if services else None
-        return out
-
     def wait(self, true: Callable[[], bool], what: str, seconds: float = 60) -> None:
         wait_until(true, what, seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from controller_support import Field
 from server_support import a_fleet
 
+from fleet_server import look
 from fleet_server.errors import ConflictError, NotFoundError, ReadOnlyError, RefusedError
+from fleet_server.store.records import Contact
 from fleet_server.store.rollout_records import PinRow
 
 CANARY = {
@@ -302,6 +305,33 @@ def test_a_device_that_is_revoked_leaves_the_rollout(field: Field) -> None:
     field.later()
     assert field.view(rollout).devices == 2
     assert [m.device_id for m in field.store.members(rollout)] == sorted(set(NAMES) - {other})
+
+
+def test_a_restored_backup_leaves_alone_what_runs_and_apply_takes_it_over(field: Field, tmp_path: Path) -> None:
+    field.store.close()
+    shutil.copy(tmp_path / "server.db", tmp_path / "backup.db")
+    field.open()
+    field.apply(field.fleet("1.9.0"))
+    field.all_say(*NAMES)
+    ran = {name: field.store.reported(name) for name in NAMES}
+    claims = {name: field.store.contacts()[name].said for name in NAMES}
+    field.store.close()
+    for companion in ("server.db-wal", "server.db-shm"):
+        (tmp_path / companion).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", tmp_path / "server.db")
+    field.open()
+    for name, row in ran.items():
+        assert row is not None
+        field.hear(name, Contact(name, field.now, online=True, said=claims[name]), row.document)
+    assert field.director.overtake({n: c for n, c in claims.items() if c}, field.now) == 0
+    field.later()
+    assert [field.release(n) for n in NAMES] == ["1.8.2"] * 3  # not told again: it would replace what runs
+    view = look.all_devices(field.store, field.now)[0]
+    assert (view.state, "which this server does not know" in view.why) == ("degraded", True)
+    field.apply(field.fleet("1.9.0"))
+    assert [(field.release(n), field.told(n).generation) for n in NAMES] == [("1.9.0", 3)] * 3  # type: ignore[union-attr]
+    field.all_say(*NAMES)
+    assert field.store.rollouts()[-1].state == "complete"
 
 
 def test_an_error_in_the_middle_leaves_nothing_half_done(field: Field) -> None:
