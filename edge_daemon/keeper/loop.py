@@ -26,6 +26,7 @@ from edge_daemon.keeper.standing import Standing
 from edge_daemon.keeper.supervise import Past, Unit, Wait, Wanted, in_other_slot, supervise
 from edge_daemon.keeper.trials import Trials
 from edge_daemon.keeper.tuner import Tuner
+from edge_daemon.keeper.unready import Unready
 from edge_daemon.keeper.upkeep import Withdrawn
 from edge_daemon.keeper.vetoes import Vetoes
 from edge_daemon.layout import Layout
@@ -81,6 +82,7 @@ class Supervisor:
         self._ends = Ends(machine.runtime, reactor, self._look_at_time)
         self._probes = Probes(machine, reactor, children, changed=self.look)
         self._failing = Failing(journal)
+        self._unready = Unready(journal)
         hooks = Hooks(machine, children, journal)
         self.vetoes = Vetoes(layout, journal, hooks, boot=boot, wall=wall, look=self.look)
         self._acts = Acts(
@@ -233,6 +235,8 @@ class Supervisor:
         past = {unit.name: self._acts.past(app, unit.name, wanted.revision or "") for unit in wanted.units}
         stopping = self._acts.stopping(app, observed)
         opinion = self._probes.watch(app, wanted.sealed, wanted.seal, observed, stopping=stopping, now=now)
+        is_ready = {service for service, (ready, _) in self._probes.ready(app).items() if ready}
+        self._unready.look(app, opinion.unready, is_ready, now)
         failing = self._failing.among(observed, wanted.revision, wanted.units, opinion.failing)
         said = failing.keys() | {s for s in opinion.silent if past[s].finished == 0}
         return Wanted(
@@ -259,6 +263,7 @@ class Supervisor:
         self._tuner.forget(app)
         self._probes.forget(app)
         self._failing.forget(app)
+        self._unready.forget(app)
         self.vetoes.forget(app)
         self._acts.forget(app)
         if app in self._journal.records.known():

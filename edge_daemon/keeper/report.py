@@ -138,7 +138,8 @@ def _service(name: str, state: str, view: View, row: ServiceRow | None, read: Re
     health, why = view.health.get(name, ("none", ""))
     ready, why_not = view.ready.get(name, (None, ""))
     out |= {"health": health} | ({"ready": ready} if ready is not None else {})
-    out |= {"why": _text(why or why_not)} if why or why_not else {}
+    said = why or why_not or (view.waits.get(name, "") if state == "waiting" else "")
+    out |= {"why": _text(said)} if said else {}
     return out | {key: value for key, value in optional.items() if value is not None} | {"limits": known(read.limits)}
 
 

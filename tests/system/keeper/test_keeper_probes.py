@@ -15,6 +15,7 @@ from runtime_support import PYTHON, World, wait_for, world
 
 from edge_daemon.sealed import ProbeValues, SealedService
 
+LATER_READY = ["/bin/sh", "-c", "trap 'touch /tmp/ready' USR1; /bin/httpd -f -p 80 -h / & while :; do sleep 0.1; done"]
 HTTPD = ["/bin/httpd", "-f", "-p", "80", "-h", "/"]
 # It takes every connection, and says nothing on it.
 DEAF = [
@@ -190,6 +191,28 @@ def test_what_needs_a_healthy_service_starts_after_it_is_healthy(edge: Edge) -> 
 
     assert web["started_at"] - db["started_at"] >= 1
     assert edge.events("probe.failed") == []
+
+
+def test_what_needs_a_healthy_service_waits_for_its_readiness_as_well(edge: Edge) -> None:
+    db, config = service(edge, "shop", "db", LATER_READY, probe(tcp_port=80))
+    db["readiness"] = probe(exec_args=["/bin/sh", "-c", "test -e /tmp/ready"], failures=1)
+    edge.add(
+        "shop",
+        (db, config),
+        service(edge, "shop", "web", HTTPD, None, address="10.88.3.3", needs={"db": "healthy"}),
+    )
+    edge.run()
+    alive = edge.healthy("shop/db")
+    edge.until("shop/db", lambda c: c.get("ready") is False)
+    time.sleep(2)
+
+    waiting = edge.until("shop/web", lambda c: c["state"] == "waiting")
+    assert waiting["why"] == "waits until db is healthy"
+    edge.host.runtime.signal("shop", "db", "SIGUSR1")
+
+    edge.until("shop/web", lambda c: c["state"] == "running")
+    assert edge.healthy("shop/db")["pid"] == alive["pid"], "it is never started again for its readiness"
+    assert [e["text"] for e in edge.events("probe.ready")] == ["shop/db is ready again"]
 
 
 def test_a_container_that_crashes_while_its_probe_hangs_is_started_again_at_once(edge: Edge) -> None:

@@ -108,6 +108,10 @@ def test_what_is_not_ready_runs_on_is_shown_and_goes_back_only_long_after_its_wi
 
     ready = host.good("shop", "1.0.0")
     assert ready["services"][0]["ready"] is True
+    assert [event.partition(" (")[0] for event in host.events("probe.unready", "probe.ready")] == [
+        "probe.unready shop/web is not ready: its command ended with exit code 1",
+        "probe.ready shop/web is ready again",
+    ]
     assert host.identity("shop") == before
     assert host.events("probe.failed") == []
 
