@@ -105,6 +105,11 @@ EXPLANATIONS: dict[str, str] = {
         "A value came from the environment of the machine on which the release is made. It becomes part of the "
         "signed release."
     ),
+    "N0404": (
+        "The health window is too short to tell so slow a growth of memory from chance, so a leak of that size is "
+        "not seen and the trial may end inconclusive. Growth counts from half a percent of the memory limit, or "
+        "256 KiB, within three quarters of the window. Make health.window longer, or allow more in memorySlope."
+    ),
 }
 
 

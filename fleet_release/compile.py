@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from fleet_protocol.documents.release import Image, Release, Service
 from fleet_protocol.wire import bounds, strict_json
 from fleet_release.compile_config import declare_config
+from fleet_release.compile_health import check_slope
 from fleet_release.compile_limits import complete_limits, maximum_limits
 from fleet_release.compose.model import AddedDefault, ComposeProject, ComposeService
 from fleet_release.findings import Findings, Mark, did_you_mean
@@ -89,6 +90,8 @@ def compile_app(app: AppFile, tree: Node, project: ComposeProject, findings: Fin
         image_of = _images(app, tree, service, findings)
         _validate(service, fields, app, tree, findings)
         services.append(DraftService(service.name, service.image or "", image_of, fields))
+    memory = {one.name: one.fields["limits"].get("memory_bytes", 0) for one in services}
+    check_slope(app, tree, {name: limit for name, limit in memory.items() if limit}, findings)
     config = declare_config(app, tree, project, findings)
     if len(project.services) > bounds.MAX_SERVICES:
         findings.add(

@@ -9,6 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from release_support import APP, FLEET, lint_files, lint_service, said
 
+from edge_daemon.keeper import slope
+from fleet_release.compile_health import (
+    LEAST_GROWTH_BYTES,
+    LEAST_GROWTH_PART,
+    WARM_UP_PART,
+    shortest_window_s,
+)
 from fleet_release.findings import FilesRefusedError, Findings, Mark
 
 COMPOSE = "services:\n  gw:\n    image: registry.test/gw:1\n    mem_limt: 64m\n    privileged: true\n"
@@ -96,6 +103,39 @@ def test_what_cannot_run_twice_at_once_is_not_started_first(body: str, app: str,
     assert [e.message for e in report.errors if says not in e.message] == []
     assert len(report.errors) == bool(says)
     assert all((e.file, e.line, e.column) == ("app.yaml", 5, 11) for e in report.errors)
+
+
+@pytest.mark.parametrize(
+    ("health", "memory", "needs"),
+    [
+        ("window: 60s, memorySlope: 10%/h", "64Mi", 240),
+        ("window: 239s, memorySlope: 10%/h", "64Mi", 240),
+        ("window: 240s, memorySlope: 10%/h", "64Mi", 0),
+        ("memorySlope: 40%/h", "64Mi", 0),
+        ("memorySlope: 39%/h", "64Mi", 62),
+        ("window: 60s, memorySlope: 40%/h", "8Mi", 375),
+        ("window: 60s", "64Mi", 0),
+    ],
+)
+def test_a_window_too_short_for_its_slope_is_a_note(health: str, memory: str, needs: int) -> None:
+    report = lint_service("cap_drop: [ALL]", f"health: {{{health}}}\nlimits: {{gw: {{memory: {memory}}}}}\n")
+    assert report.errors == ()
+    notes = [f for f in report.findings if f.code == "N0404"]
+    assert len(notes) == bool(needs)
+    assert all(note.message.endswith(f" of gw: that takes {needs} s") and note.line == 5 for note in notes)
+
+
+def test_the_shortest_window_is_what_a_host_tells_growth_by() -> None:
+    assert (LEAST_GROWTH_BYTES, LEAST_GROWTH_PART, WARM_UP_PART) == (
+        slope.LEAST_GROWTH_BYTES, slope.LEAST_GROWTH_PART, slope.WARM_UP_PART
+    )  # fmt: skip
+    for limit in (8 << 20, 64 << 20, 1 << 30):
+        window = shortest_window_s(10, limit) * 1.05
+        per_s = limit * 0.10 / 3600
+        samples = [slope.Sample(at, int(at * per_s)) for at in (n * window / 24 for n in range(25))]
+        seen = slope.slope(samples, limit, since=window / slope.WARM_UP_PART)
+        assert seen is not None
+        assert seen.certain
 
 
 def test_a_version_that_is_a_number_is_asked_for_in_quotes() -> None:
