@@ -14,21 +14,31 @@ FLEET = Path(sys.executable).parent / "fleet"
 ROUNDS = 10
 
 
-def main() -> int:
-    """Print each part with its own command, so that it can be repeated alone."""
-    parts: tuple[tuple[str, Sequence[str]], ...] = (
+def main(wanted: str = "") -> int:
+    """Print each part with its own command, so that it can be repeated alone; or only the part that is `wanted`."""
+    parts: tuple[tuple[str, str, Sequence[str]], ...] = (
         (
+            "keeper",
             "the keeper's memory",
             ("-m", "pytest", "-q", "-s", "--no-header", "tests/contracts/test_keeper_footprint.py"),
         ),
-        ("a container's start and removal", ("-m", "edge_daemon.keeper.runtime.bench")),
-        ("the server, 10,000 devices", ("-m", "fleet_server.bench")),
-        ("decisions of a rollout", ("-m", "fleet_server.bench_rollout")),
+        ("containers", "a container's start and removal", ("-m", "edge_daemon.keeper.runtime.bench")),
+        ("server", "the server, 10,000 devices", ("-m", "fleet_server.bench")),
+        ("rollouts", "decisions of a rollout", ("-m", "fleet_server.bench_rollout")),
+        (
+            "tui",
+            "the terminal UI on a terminal of its own",
+            ("-m", "pytest", "-q", "-s", "--no-header", "tests/system/tui/test_tui_terminal.py"),
+        ),
     )
     status = 0
-    for title, command in parts:
+    for name, title, command in parts:
+        if wanted and name != wanted:
+            continue
         print(f"\n{title}: python {' '.join(command)}", flush=True)
         status = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode or status
+    if wanted:
+        return status
     print("\nthe fleet command")
     for arguments in (["version"], ["--help"], ["lint", "demo/shop/compose.yaml"]):
         print(f"  fleet {' '.join(arguments):<32} {_median_ms(arguments):6.0f} ms, median of {ROUNDS}")
@@ -45,4 +55,4 @@ def _median_ms(arguments: Sequence[str]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:2]))

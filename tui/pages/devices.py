@@ -105,7 +105,7 @@ def keeps(view: View, of_cause: Callable[[DeviceRow], bool] | None) -> Callable[
             return False
         if of_cause is not None and not of_cause(row):
             return False
-        return all(w in row.name or w in row.labels or w in row.state.lower() for w in words)
+        return all(w in row.name or w in row.labels or w == row.state.lower() for w in words)
 
     return keep
 

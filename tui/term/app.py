@@ -40,12 +40,17 @@ class FleetApp(Acts):
     """The terminal UI."""
 
     BINDINGS: ClassVar[list[Any]] = [("ctrl+c", "quit", "Quit")]
+    _narrowing = False
 
     # --- keys
 
     def on_key(self, event: events.Key) -> None:
         """What the table says; moving is the sheet's own."""
-        if len(self.screen_stack) > 1 or self._prompt.display:
+        if len(self.screen_stack) > 1:
+            return
+        if self._prompt.display:
+            if event.is_printable and event.character:
+                self._prompt.ahead(event.character)
             return
         page = self.history.here.page
         if (action := action_of(page, event.key)) is not None:
@@ -169,7 +174,6 @@ class FleetApp(Acts):
         roster = self.world.roster
         roster.sort = names[(names.index(roster.sort) + 1) % len(names)]
         self._arrange()
-        self.sheet.show(self._body(self.history.here, self.view))
         self.redraw()
 
     def do_raw(self) -> None:
@@ -243,8 +247,14 @@ class FleetApp(Acts):
         """A filter works while it is typed."""
         if len(self.screen_stack) == 1 and self._prompt.display and self._prompt.kind == "/":
             self.view.filter = event.value
-            self._arrange()
-            self.redraw()
+            if not self._narrowing:  # letters that come in one burst are one filter
+                self._narrowing = True
+                self.call_later(self._narrow)
+
+    def _narrow(self) -> None:
+        self._narrowing = False
+        self._arrange()
+        self.redraw()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter in the prompt."""

@@ -67,7 +67,12 @@ class Prompt(Horizontal):
         field.can_focus = True
         field.value = text
         field.cursor_position = len(text)
-        field.focus()
+        # At once: what is typed in the same burst belongs here, and a letter elsewhere is a command.
+        self.screen.set_focus(field)
+
+    def ahead(self, text: str) -> None:
+        """Typed in the same burst as the key that opened it, before the field had the focus."""
+        self.query_one(Input).insert_text_at_cursor(text)
 
     def shut(self) -> None:
         """Close it; keys go to the page again."""
