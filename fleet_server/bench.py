@@ -23,7 +23,7 @@ from fleet_server.director import Director
 from fleet_server.mqtt import intake as intake_module
 from fleet_server.mqtt.intake import Incoming, Intake
 from fleet_server.mqtt.queue import DesiredQueue
-from fleet_server.plan import AppId, ReleaseFacts
+from fleet_server.plan_world import AppId, ReleaseFacts
 from fleet_server.store.api import Store
 from fleet_server.store.sqlite import open_store
 from provisioning.authority.records import DeviceRecord, EnrolmentRecord, TokenRecord

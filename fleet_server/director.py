@@ -21,7 +21,8 @@ from fleet_protocol.trust.keys import Signer
 from fleet_protocol.wire.bounds import MAX_DESIRED_BYTES, MAX_INTEGER, PLATFORM_PATTERN, matches
 from fleet_server.controller.change import Change
 from fleet_server.errors import ConflictError, RefusedError
-from fleet_server.plan import AppId, Begun, Computed, DeviceFacts, Intended, ReleaseFacts, World, compute
+from fleet_server.plan import compute
+from fleet_server.plan_world import AppId, Begun, Computed, DeviceFacts, Intended, ReleaseFacts, World
 from fleet_server.store.api import Facts, Store
 from fleet_server.store.records import AuditEntry, Contact, DesiredRow, Mark
 from fleet_server.store.rollout_records import RolloutRow

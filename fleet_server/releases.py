@@ -15,7 +15,7 @@ from fleet_protocol.trust.metadata_rules import (
     role_extra,
 )
 from fleet_protocol.trust.repository import Repository
-from fleet_server.plan import AppId, ReleaseFacts
+from fleet_server.plan_world import AppId, ReleaseFacts
 
 
 class Catalogue:

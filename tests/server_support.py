@@ -9,7 +9,7 @@ from trust_support import release_value
 from fleet_protocol.documents.device import Event
 from fleet_protocol.documents.fleet import FleetSpec, PlanRequest
 from fleet_protocol.documents.release import Release
-from fleet_server.plan import DeviceFacts, ReleaseFacts, World
+from fleet_server.plan_world import DeviceFacts, ReleaseFacts, World
 from fleet_server.store.records import Contact, DesiredRow, EventBatch, Ingested, Mark
 from provisioning.authority.records import DeviceRecord, EnrolmentRecord, TokenRecord
 

@@ -14,7 +14,7 @@ from fleet_server.controller.change import SORTED, mark_of
 from fleet_server.controller.known import Known
 from fleet_server.controller.live import Live
 from fleet_server.director import Director
-from fleet_server.plan import Intended, ReleaseFacts
+from fleet_server.plan_world import Intended, ReleaseFacts
 from fleet_server.rollout.decisions import (
     Decision,
     Decisions,

@@ -17,7 +17,7 @@ from fleet_server.controller.carry import Carrier
 from fleet_server.controller.known import Known, read
 from fleet_server.controller.live import Live, open_live
 from fleet_server.director import Director
-from fleet_server.plan import AppId, ReleaseFacts
+from fleet_server.plan_world import AppId, ReleaseFacts
 from fleet_server.rollout.decisions import Decisions, DeviceMoved, Quarantine, StateChanged
 from fleet_server.rollout.facts import DeviceFacts, Verb
 from fleet_server.rollout.ownership import FREE, Claim, owners

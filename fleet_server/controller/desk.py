@@ -14,7 +14,7 @@ from fleet_server.controller.controller import Controller, Turn
 from fleet_server.controller.live import PLANNED, Live, open_live
 from fleet_server.director import NO_SCOPE
 from fleet_server.errors import ConflictError, NotFoundError, RefusedError
-from fleet_server.plan import Brings, Computed
+from fleet_server.plan_world import Brings, Computed
 from fleet_server.rollout.decisions import VerbRefused
 from fleet_server.rollout.engine import new_rollout
 from fleet_server.rollout.facts import Act, Verb

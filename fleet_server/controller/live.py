@@ -11,7 +11,7 @@ from fleet_protocol.wire import strict_json
 from fleet_server.configuration import Configured, UnfitValueError, configured, uses_labels
 from fleet_server.controller.change import Change, config_target, mark
 from fleet_server.controller.known import Asked, Known, facts
-from fleet_server.plan import AppId, Begun, ReleaseFacts, unusable
+from fleet_server.plan_world import AppId, Begun, ReleaseFacts, unusable
 from fleet_server.rollout.engine import Engine
 from fleet_server.rollout.facts import DeviceFacts, Refused
 from fleet_server.rollout.ownership import FREE, Answer

@@ -12,7 +12,7 @@ from fleet_protocol.documents.rollout import Cause, RolloutSpec, WindowSpec
 from fleet_server.controller.desk import new_live
 from fleet_server.controller.known import Known
 from fleet_server.controller.live import Live
-from fleet_server.plan import Brings, Computed
+from fleet_server.plan_world import Brings, Computed
 from fleet_server.rollout import why
 from fleet_server.rollout.facts import Act, Verb
 from fleet_server.rollout.state import Phase

@@ -12,7 +12,8 @@ from fleet_protocol.documents.desired import DesiredState, Settings, ValueByDige
 from fleet_protocol.documents.fleet import AppChange, FleetSpec, PlanRequest
 from fleet_protocol.trust import dsse
 from fleet_protocol.wire.bounds import MAX_DESIRED_BYTES
-from fleet_server.plan import Computed, DeviceFacts, World, compute
+from fleet_server.plan import compute
+from fleet_server.plan_world import Computed, DeviceFacts, World
 
 DECLARED = {
     "BITRATE": {"service": "web", "type": "integer", "env": "BITRATE"},
