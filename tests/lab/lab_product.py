@@ -57,3 +57,8 @@ def deploy(host: EdgeHost, center: Center, name: str, runtime: str) -> dict[str,
     center.fleet("apply", "--yes")
     row: dict[str, Any] = wait_for("the app to run", lambda: running(center, name), START_S)
     return row
+
+
+def starts(center: Center, name: str) -> int:
+    """How many times the daemon has said that it started."""
+    return sum(e["kind"] == "daemon.started" for e in center.events(name))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from edge_host import EdgeHost
-from lab_product import START_S, deploy, kernel_limits, page, run_daemon
+from lab_product import START_S, deploy, kernel_limits, page, run_daemon, starts
 from product_center import GUEST_PORTS, Center, wait_for
 from snapshots import StartEdgeHost
 
@@ -44,8 +44,3 @@ def check_limits(host: EdgeHost, row: dict[str, Any]) -> None:
     assert kernel == {"memory.max": str(16 << 20), "memory.swap.max": "0", "cpu.max": "25000 100000", "pids.max": "32"}
     limits = row["reported"]["apps"][0]["services"][0]["limits"]
     assert limits == {"memory_bytes": 16 << 20, "swap_bytes": 0, "cpu_millis": 250, "pids": 32}, json.dumps(limits)
-
-
-def starts(center: Center, name: str) -> int:
-    """How many times the daemon has said that it started."""
-    return sum(e["kind"] == "daemon.started" for e in center.events(name))

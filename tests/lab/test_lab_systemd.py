@@ -1,28 +1,17 @@
 """Under systemd the containers stand in a slice that systemd has handed over, and leaves alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from edge_host import SYSTEMD, EdgeHost
+from lab_product import DAEMON, START_S, enrol, page, running, starts
 from product_center import GUEST_PORTS, Center, wait_for
 from snapshots import StartEdgeHost
-from test_lab_product import DAEMON, PLATFORMS, START_S, install, page, running, starts
 
 UNIT = Path(__file__).parents[2] / "packaging" / "edge-daemon.service"
 SLICE = "/roadstead.slice/roadstead-apps.slice"
 GROUP = f"/sys/fs/cgroup{SLICE}/roadstead-containers.service/apps/web/web"
 FILES = "cgroup.procs memory.max memory.swap.max cpu.max pids.max"
-
-
-@pytest.fixture
-def center(start_edge_host: StartEdgeHost, arch: str) -> Iterator[Center]:
-    """The central side, its image made of the guest's own busybox."""
-    donor = start_edge_host()
-    busybox = donor.get("/usr/bin/busybox")
-    donor.power_cut()
-    with Center({PLATFORMS[arch]: busybox}) as made:
-        yield made
 
 
 @pytest.mark.timeout(900)
@@ -32,9 +21,7 @@ def test_a_reload_and_a_restart_leave_containers_and_limits_as_they_are(
     name = f"{arch}-systemd"
     forwards = dict(zip(GUEST_PORTS, (center.broker_port, center.https_port), strict=True))
     host = start_edge_host(forwards=forwards, init=SYSTEMD)
-    install(host)
-    host.put(center.token(name).encode(), "/root/token", mode=0o600)
-    host.run(f"{DAEMON} enroll --token-file /root/token --wait", timeout=START_S).check()
+    enrol(host, center, name)
     unit = UNIT.read_text().replace("/usr/bin/env edge-daemon run", f"/usr/bin/{DAEMON} run")
     host.put(unit.encode(), "/etc/systemd/system/edge-daemon.service")
     host.run("systemctl daemon-reload && systemctl start edge-daemon.service", timeout=START_S).check()
