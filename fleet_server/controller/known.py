@@ -6,6 +6,7 @@ Reports were parsed and bounded when they came in, so they are read here as plai
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from fleet_server.rollout.facts import NOTHING_RUNS, DeviceFacts, Opinion, Refus
 from fleet_server.rollout.state import Phase
 from fleet_server.selection import Contact, contact_of, selects
 from fleet_server.store.rollout_records import WatchedRow
+
+VETO_WORDS = re.compile(r'app veto: "(.*)", since ')
 
 Json = Mapping[str, Any]
 NEVER = 0
@@ -170,4 +173,6 @@ def _veto(said: Json, known: Known, asked: Asked) -> Veto | None:
     """An app says "not now" to what it was told; so since it was told."""
     if said.get("state") != "held":
         return None
-    return Veto(str(said.get("why", "")), asked.given_at or known.heard_at)
+    told = str(said.get("why", ""))
+    words = VETO_WORDS.match(told)
+    return Veto(words[1] if words else told, asked.given_at or known.heard_at, told)

@@ -55,10 +55,11 @@ class Refused(NamedTuple):
 
 
 class Veto(NamedTuple):
-    """An app asks to be left alone."""
+    """An app asks to be left alone. `told`: the device's own sentence, which knows since when and how long."""
 
     words: str
     since: int
+    told: str = ""
 
 
 class DeviceFacts(NamedTuple):

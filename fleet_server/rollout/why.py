@@ -180,6 +180,8 @@ def _away(facts: DeviceFacts, now: int) -> list[Cause]:
 def _veto(engine: Engine, facts: DeviceFacts) -> Cause:
     assert facts.veto is not None
     until = facts.veto.since + engine.spec.veto_s
+    if facts.veto.told:
+        return _cause("veto", f"held: {facts.veto.told}", until)
     since = _at(facts.veto.since, facts)
     return _cause("veto", f"held: app veto '{facts.veto.words}', since {since}, expires {_at(until, facts)}", until)
 

@@ -258,6 +258,8 @@ HELD = [
     pytest.param({"window": True}, {"zone": "Europe/Paris"}, ["waits: window opens 22:00 local"], id="a window in its own time zone"),
     pytest.param({"window": True}, {"zone": "Asia/Tokyo"}, None, id="where it is 23:13 now"),
     pytest.param({"window": True}, {"zone": "Nowhere/At-all"}, ["waits: window opens 22:00 UTC"], id="a zone that does not exist"),
+    pytest.param({}, {"veto": Veto("recording", NOW - 1800, 'app veto: "recording", since 13:05 UTC')},
+                 ['held: app veto: "recording", since 13:05 UTC'], id="a veto, as the device tells it"),
     pytest.param({}, {"veto": Veto("recording", NOW - 1800)}, ["held: app veto 'recording', since 15:43, expires 21:43"], id="a veto"),
     pytest.param({"preconditions": ("mains", "unmetered")}, {}, ["waits: it does not say that it meets unmetered"], id="a precondition that nobody measured"),
     pytest.param({}, {"owner": "r-0"}, ["waits: r-0 has this app of the device in hand"], id="another rollout"),
