@@ -4,6 +4,7 @@ plain dictionaries: a quick command must not pay for the models."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -12,6 +13,7 @@ from fleet_client.http import Connection, ServerSaidError
 from fleet_protocol.wire.errors import UnreachableError
 
 Json = dict[str, Any]
+PAGE = 500
 
 
 class FleetClient:
@@ -35,7 +37,7 @@ class FleetClient:
 
     def api_tokens(self) -> list[Json]:
         """ApiTokenRow of every token that ever was."""
-        return self._rows("/v1/api-tokens", "api_tokens")
+        return self._pages("/v1/api-tokens")
 
     def new_api_token(self, wish: Json) -> Json:
         """NewApiToken -> IssuedApiToken; the token is in the answer and nowhere else."""
@@ -47,9 +49,9 @@ class FleetClient:
 
     # devices
 
-    def devices(self) -> list[Json]:
-        """DeviceView of every device."""
-        return self._rows("/v1/devices", "devices")
+    def devices(self, where: str = "", sort: str = "", limit: int | None = None, *, view: str = "full") -> list[Json]:
+        """DeviceView (or with view="row" DeviceRow) of every device that `where` means, in the order of `sort`."""
+        return self._pages("/v1/devices", {"where": where, "sort": sort, "view": view}, limit)
 
     def device(self, device_id: str) -> Json:
         """DeviceView of one, with its newest events."""
@@ -59,10 +61,9 @@ class FleetClient:
         """End its identity, at once and for good."""
         self.connection.json("POST", f"/v1/devices/{quote(device_id, safe='')}/revoke")
 
-    def events(self, device_id: str | None = None, limit: int = 100) -> list[Json]:
+    def events(self, device_id: str | None = None, limit: int | None = 100, where: str = "") -> list[Json]:
         """Newest first."""
-        query = {"limit": limit, **({"device": device_id} if device_id else {})}
-        return self._rows(f"/v1/events?{urlencode(query)}", "events")
+        return self._pages("/v1/events", {"device": device_id or "", "where": where}, limit)
 
     # enrolment
 
@@ -72,11 +73,11 @@ class FleetClient:
 
     def tokens(self) -> list[Json]:
         """Tokens without their secrets."""
-        return self._rows("/v1/tokens", "tokens")
+        return self._pages("/v1/tokens")
 
     def enrolments(self) -> list[Json]:
         """EnrolmentRow of every request."""
-        return self._rows("/v1/enrolments", "enrolments")
+        return self._pages("/v1/enrolments")
 
     def decide_enrolment(self, request_id: str, *, approve: bool) -> Json:
         """Approve or reject."""
@@ -87,7 +88,7 @@ class FleetClient:
 
     def fleets(self) -> list[Json]:
         """FleetSpec of every fleet."""
-        return self._rows("/v1/fleets", "fleets")
+        return self._pages("/v1/fleets")
 
     def plan(self, request: Json) -> Json:
         """PlanRequest -> Plan; changes nothing."""
@@ -101,7 +102,7 @@ class FleetClient:
 
     def rollouts(self, limit: int = 100) -> list[Json]:
         """RolloutView of each, newest first, without causes."""
-        return self._rows(f"/v1/rollouts?limit={limit}", "rollouts")
+        return self._pages("/v1/rollouts", limit=limit)
 
     def rollout(self, rollout_id: str) -> Json:
         """RolloutView of one."""
@@ -109,7 +110,7 @@ class FleetClient:
 
     def rollout_devices(self, rollout_id: str) -> list[Json]:
         """Wave, phase and first cause of each of its devices."""
-        return self._rows(f"/v1/rollouts/{quote(rollout_id, safe='')}/devices", "devices")
+        return self._pages(f"/v1/rollouts/{quote(rollout_id, safe='')}/devices")
 
     def rollout_why(self, rollout_id: str, device_id: str) -> Json:
         """WhyNot of one device."""
@@ -117,7 +118,7 @@ class FleetClient:
 
     def rollout_history(self, rollout_id: str) -> list[Json]:
         """What was asked and decided, oldest first."""
-        return self._rows(f"/v1/rollouts/{quote(rollout_id, safe='')}/history", "history")
+        return self._pages(f"/v1/rollouts/{quote(rollout_id, safe='')}/history")
 
     def ask_rollout(self, rollout_id: str, act: str, **said: str) -> Json:
         """VerbRequest -> RolloutView. Raises ServerSaidError (CONFLICT) in the rollout's words."""
@@ -131,7 +132,7 @@ class FleetClient:
 
     def quarantine(self) -> list[Json]:
         """QuarantineView of every release that nobody gets."""
-        return self._rows("/v1/quarantine", "quarantine")
+        return self._pages("/v1/quarantine")
 
     def lift_quarantine(self, app: str, release: str, reason: str) -> None:
         """It may be brought to devices again."""
@@ -140,7 +141,7 @@ class FleetClient:
 
     def pins(self) -> list[Json]:
         """PinView of every pin."""
-        return self._rows("/v1/pins", "pins")
+        return self._pages("/v1/pins")
 
     def pin(self, device_id: str, request: Json) -> Json:
         """PinRequest -> PinView."""
@@ -192,8 +193,18 @@ class FleetClient:
             raise UnreachableError("the answer is not what a fleet-server gives", element=path)
         return answer or {}
 
-    def _rows(self, path: str, key: str) -> list[Json]:
-        rows = self._object("GET", path).get(key)
-        if not isinstance(rows, list):
-            raise UnreachableError(f"the answer is not what a fleet-server gives: no {key}", element=path)
-        return rows
+    def _pages(self, path: str, query: Mapping[str, str] | None = None, limit: int | None = None) -> list[Json]:
+        """Items of as many pages as it takes; at most `limit`."""
+        out: list[Json] = []
+        cursor = ""
+        while True:
+            size = PAGE if limit is None else min(PAGE, limit - len(out))
+            asked = {"limit": str(size), **(query or {}), "cursor": cursor}
+            text = urlencode({key: value for key, value in asked.items() if value})
+            page = self._object("GET", f"{path}?{text}")
+            items, cursor = page.get("items"), page.get("next") or ""
+            if not isinstance(items, list) or not isinstance(cursor, str):
+                raise UnreachableError("the answer is not what a fleet-server gives: no items", element=path)
+            out += items
+            if not cursor or (limit is not None and len(out) >= limit):
+                return out

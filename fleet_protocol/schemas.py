@@ -12,7 +12,18 @@ from pathlib import Path
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from fleet_protocol.documents import api, authorities, desired, device, enrolment, fleet, operations, release, rollout
+from fleet_protocol.documents import (
+    api,
+    authorities,
+    desired,
+    device,
+    enrolment,
+    fleet,
+    operations,
+    release,
+    rollout,
+    stream,
+)
 from fleet_protocol.documents.base import Document
 from fleet_protocol.trust.policy import LocalPolicy
 
@@ -52,6 +63,13 @@ DOCUMENTS: tuple[type[Document], ...] = (
     api.NewApiToken,
     api.Problem,
     api.WhoAmI,
+    stream.Causes,
+    stream.Counters,
+    stream.Fleets,
+    stream.Hello,
+    stream.Page,
+    stream.WindowRequest,
+    stream.WindowRows,
     fleet.Applied,
     fleet.DeviceView,
     fleet.FleetSpec,

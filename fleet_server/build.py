@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fleet_protocol.trust.keys import FileSigner
 from fleet_protocol.trust.repository import Repository
 from fleet_server.blobs import BlobStore
+from fleet_server.board.board import Board
 from fleet_server.broker_files import IdentityFeed, broker_directory
 from fleet_server.config import Layout, ServerConfig, load_config
 from fleet_server.controller.controller import Controller
@@ -53,9 +56,21 @@ def build(layout: Layout) -> Server:
     repository = Repository(layout.tuf, keys.snapshot, keys.timestamp)
     catalogue = Catalogue(repository)
     queue = DesiredQueue()
-    director = Director(store, keys.director, catalogue.facts, queue.put)
+    board = Board(store, time.time)
+
+    def desired_changed(names: Iterable[str]) -> None:
+        names = list(names)
+        board.touch(names)
+        queue.put(names)
+
+    def heard(names: Iterable[str]) -> None:
+        names = list(names)
+        board.touch(names)
+        controller.heard(names)
+
+    director = Director(store, keys.director, catalogue.facts, desired_changed)
     controller = Controller(store, director, catalogue.facts)
-    intake = Intake(store, queue, director.overtake, controller.heard)
+    intake = Intake(store, queue, director.overtake, heard)
     broker = broker_directory(layout, config, authority)
     access = BrokerAccess(*config.broker_here, layout.broker / "ca.pem", broker.server_certificate, broker.server_key)
     link = Link(access, intake, queue, store.desired_rows, lambda: list(store.desired_rows()))
@@ -93,6 +108,7 @@ def build(layout: Layout) -> Server:
         sessions=Sessions(),
         status=status,
         ask=queue.ask,
+        board=board,
     )
     feed = IdentityFeed(store, broker, services.now)
     return Server(layout, config, services, link, feed, broker)

@@ -15,13 +15,13 @@ from provisioning.authority.records import DeviceRecord
 EVENTS_IN_DESCRIBE = 50
 
 
-def all_devices(facts: Facts, now: int) -> list[DeviceView]:
-    """Every active device."""
-    fleets, contacts = facts.fleets(), facts.contacts()
-    reported, desired = facts.reported_rows(), facts.desired_rows()
+def all_devices(facts: Facts, now: int, device_ids: Sequence[str] | None = None) -> list[DeviceView]:
+    """Every active device, or those that are named."""
+    fleets, contacts = facts.fleets(), facts.contacts(device_ids)
+    reported, desired = facts.reported_rows(device_ids), facts.desired_rows(device_ids)
     return [
         _view(d, fleets, contacts.get(d.device_id), reported.get(d.device_id), desired.get(d.device_id), (), now)
-        for d in facts.devices()
+        for d in facts.devices(device_ids)
     ]
 
 
@@ -29,7 +29,7 @@ def one_device(facts: Facts, device: DeviceRecord, now: int) -> DeviceView:
     """One device, with its newest events."""
     name = device.device_id
     events = tuple(stored.event for stored in facts.events(name, EVENTS_IN_DESCRIBE))
-    contact = facts.contacts().get(name)
+    contact = facts.contacts([name]).get(name)
     return _view(device, facts.fleets(), contact, facts.reported(name), facts.desired(name), events, now)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from fleet_protocol.trust.keys import Signer
 from fleet_protocol.trust.repository import Repository
 from fleet_server.blobs import BlobStore
+from fleet_server.board.board import Board
 from fleet_server.controller.controller import Controller
 from fleet_server.controller.desk import Desk
 from fleet_server.director import Director
@@ -59,6 +60,7 @@ class Services:
     sessions: Sessions
     status: Callable[[], dict[str, Any]]
     ask: Callable[[Iterable[str]], None]  # these devices look for withdrawals now
+    board: Board
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.time
 

@@ -38,6 +38,43 @@ def judge(known: Known, now: int) -> tuple[State, str]:
     return state, inert(why)[:MAX_TEXT]
 
 
+def cause(known: Known, state: State) -> tuple[str, str]:
+    """What devices in this state have in common: a code, and `app@version` or "". Numbers and names of one device,
+    which stand in the reason, are not in it."""
+    reported = known.reported
+    if reported is None or state in ("OVERDUE", "unknown", "ok", "quiet"):
+        return _PLAIN_CODES[state], ""
+    refusal = reported.refusal
+    if state == "failed" and refusal is not None and concerns(refusal, known.desired):
+        return refusal.code, ""
+    for app in reported.apps:
+        if app.state == state or (app.state == "stopped" and state == "degraded"):
+            return _app_code(app), f"{app.app}@{app.release}" if app.release else app.app
+    for app in reported.apps:
+        if state == "degraded" and app.desired_release is not None and app.release != app.desired_release:
+            return "returned", f"{app.app}@{app.desired_release}"
+    return state, ""
+
+
+_PLAIN_CODES: dict[State, str] = {"OVERDUE": "overdue", "unknown": "never-reported", "ok": "", "quiet": ""}
+
+
+def _app_code(app: ReportedApp) -> str:
+    if app.state in ("held", "updating", "stopped"):
+        return app.state
+    if app.verdict is not None and app.verdict.code:
+        return app.verdict.code
+    if any(service.oom_kills for service in app.services):
+        return "oom"
+    if any(service.health == "unhealthy" for service in app.services):
+        return "unhealthy"
+    if any(service.state in ("backoff", "failed") for service in app.services):
+        return "crash"
+    if app.desired_release is not None and app.release != app.desired_release:
+        return "returned"
+    return app.state
+
+
 def _judge(known: Known, now: int) -> tuple[State, str]:
     reported = known.reported
     if reported is None or known.last_seen is None:

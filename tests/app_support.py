@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from fleet_server.board.board import Board
 from fleet_server.build import build
 from fleet_server.config import Layout, ServerConfig
 from fleet_server.http.app import make_app
@@ -29,7 +30,8 @@ class App:
         self.layout = Layout(folder / "server")
         init(self.layout, ServerConfig(("localhost",), "https://localhost:1", "127.0.0.1", 1, "127.0.0.1", 2), NOW)
         self._link = (server := build(self.layout)).link
-        self.services: Services = replace(server.services, clock=lambda: self.now)
+        board = Board(server.services.store, lambda: self.now)
+        self.services: Services = replace(server.services, clock=lambda: self.now, board=board)
         self.app = make_app(self.services)
         self.token = self.layout.admin_token.read_text().strip()
 

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from fleet_cli.output import SYMBOLS, Column, age, clock, output_option, show, size, state
-from fleet_cli.params import LABEL
 from fleet_cli.session import client
+from fleet_protocol.wire.where import parse_sort, parse_where
 
 Json = dict[str, Any]
 
@@ -18,37 +18,51 @@ def get() -> None:
     """List devices, fleets, rollouts, tokens or events."""
 
 
+where_option = click.option(
+    "-l", "--where", "wheres", multiple=True, metavar="FILTER", help="`site=lyon state!=ok gw>=1.9`; docs/api.md."
+)
+
+
 @get.command()
 @click.argument("name", required=False)
-@click.option("-l", "--label", "labels", multiple=True, type=LABEL, help="Only devices with this label.")
+@where_option
 @click.option("--state", "states", multiple=True, type=click.Choice(list(SYMBOLS)), help="Only devices in this state.")
+@click.option("--sort", default="", metavar="FIELDS", help="`-memory,name`: the largest first.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), help="At most so many.")
 @output_option
 @click.pass_context
 def devices(
     ctx: click.Context,
     name: str | None,
-    labels: tuple[tuple[str, str], ...],
+    wheres: tuple[str, ...],
     states: tuple[str, ...],
+    sort: str,
+    limit: int | None,
     form: str,
 ) -> None:
     """Every device: state, why, what runs, and when it was last heard of. `-o json` has what its kernel says."""
+    where = " ".join((*wheres, f"state={','.join(states)}" if states else "", f"name={name}" if name else "")).strip()
+    parse_where(where)
+    parse_sort(sort)
     with client(ctx) as server:
-        rows = [server.device(name)] if name else server.devices()
-    rows = [r for r in rows if all(r["labels"].get(k) == v for k, v in labels) and (not states or r["state"] in states)]
+        if name and form in ("json", "yaml"):
+            rows = [server.device(name)]
+        else:
+            rows = server.devices(where, sort, limit, view="full" if form in ("json", "yaml") else "row")
+        if name and not rows:
+            server.device(name)  # says that there is none
     columns = [
         Column("NAME", lambda r: r["device_id"]),
         Column("STATE", lambda r: state(r["state"])),
         Column("WHY", lambda r: r["why"] or "-"),
-        Column("APPS", _apps),
+        Column("APPS", lambda r: ", ".join(f"{k} {v}" for k, v in sorted(r["apps"].items())) or "-"),
         Column("MEM / LIMIT", _memory),
-        Column("GEN", lambda r: f"{_reported(r).get('generation', 0)}/{r['desired_generation']}"),
+        Column("GEN", lambda r: f"{r['generation']}/{r['desired_generation']}"),
         Column("SEEN", lambda r: age(r.get("last_seen"))),
         Column("LABELS", lambda r: ",".join(f"{k}={v}" for k, v in sorted(r["labels"].items())) or "-", wide=True),
-        Column("HOST", _host, wide=True),
+        Column("HOST", lambda r: r.get("platform") or "-", wide=True),
     ]
-    empty = "No devices yet. Make a token: fleet enroll token --label site=lab"
-    if labels or states:
-        empty = "No device matches."
+    empty = "No device matches." if where else "No devices yet. Make a token: fleet enroll token --label site=lab"
     show("Device", rows, columns, form, key="device_id", empty=empty)
 
 
@@ -101,13 +115,16 @@ def tokens(ctx: click.Context, form: str) -> None:
 
 @get.command()
 @click.option("--device", help="Only this device's.")
+@where_option
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
 @output_option
 @click.pass_context
-def events(ctx: click.Context, device: str | None, limit: int, form: str) -> None:
+def events(ctx: click.Context, device: str | None, wheres: tuple[str, ...], limit: int, form: str) -> None:
     """What happened on the hosts, newest first."""
+    where = " ".join(wheres)
+    parse_where(where)
     with client(ctx) as server:
-        rows = server.events(device, limit)
+        rows = server.events(device, limit, where)
     columns = [
         Column("TIME", lambda r: clock(r["at"])),
         Column("DEVICE", lambda r: r["device_id"]),
@@ -124,25 +141,9 @@ def events(ctx: click.Context, device: str | None, limit: int, form: str) -> Non
     )
 
 
-def _reported(row: Json) -> Json:
-    return row.get("reported") or {}
-
-
-def _apps(row: Json) -> str:
-    apps = _reported(row).get("apps", ())
-    return ", ".join(f"{a['app']} {a.get('release') or '-'}" for a in apps) or "-"
-
-
 def _memory(row: Json) -> str:
-    services = [s for a in _reported(row).get("apps", ()) for s in a.get("services", ())]
-    used = [s["memory_bytes"] for s in services if s.get("memory_bytes") is not None]
-    limits = [m for s in services if (m := s.get("limits", {}).get("memory_bytes")) is not None]
-    return f"{size(sum(used))} / {size(sum(limits))}" if used and limits else "-"
-
-
-def _host(row: Json) -> str:
-    host = _reported(row).get("host", {})
-    return " ".join(str(host[k]) for k in ("arch", "cgroup", "runtime") if host.get(k)) or "-"
+    used, limit = row.get("memory_bytes"), row.get("memory_limit_bytes")
+    return f"{size(used)} / {size(limit)}" if used is not None and limit is not None else "-"
 
 
 def _pairs(labels: Json) -> str:

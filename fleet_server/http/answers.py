@@ -24,6 +24,7 @@ from fleet_server.errors import (
 )
 from fleet_server.services import Services
 
+API_VERSION = "roadstead/v1"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 T = TypeVar("T")
@@ -86,9 +87,10 @@ def full(value: Document) -> bytes:
     return value.model_dump_json(by_alias=True).encode()
 
 
-def listed(name: str, values: list[bytes]) -> Response:
-    """`{"<name>": [...]}` of documents that are bytes already."""
-    return Response(b'{"%s":[%s]}' % (name.encode(), b",".join(values)), media_type=JSON)
+def listed(kind: str, items: list[bytes], *, following: str | None = None, total: int | None = None) -> Response:
+    """A `Page` of documents that are bytes already; `following` is the cursor of the next one."""
+    rest = strict_json.dumps({"apiVersion": API_VERSION, "kind": kind, "next": following, "total": total})
+    return Response(b'{"items":[%s],%s' % (b",".join(items), rest[1:]), media_type=JSON)
 
 
 def said(value: Mapping[str, Any], status: int = 200) -> Response:

@@ -25,7 +25,7 @@ async def api_tokens(request: Request) -> Response:
         )
         for o in found
     ]  # fmt: skip
-    return listed("api_tokens", [full(row) for row in rows])
+    return listed("ApiTokenList", [full(row) for row in rows])
 
 
 @router.post("/v1/api-tokens", openapi_extra=takes(NewApiToken), responses={200: {"model": IssuedApiToken}})

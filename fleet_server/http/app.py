@@ -15,6 +15,7 @@ from fleet_server.http import (
     device_routes,
     enrolment_routes,
     image_routes,
+    list_routes,
     meta_routes,
     operator_routes,
     rollout_routes,
@@ -29,7 +30,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 ROUTERS: tuple[APIRouter, ...] = tuple(
     module.router
     for module in (
-        meta_routes, device_routes, operator_routes, rollout_routes, enrolment_routes, api_token_routes, trust_routes,
+        meta_routes, device_routes, list_routes, operator_routes, rollout_routes, enrolment_routes, api_token_routes,
+        trust_routes,
         image_routes,
     )
 )  # fmt: skip

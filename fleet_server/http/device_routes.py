@@ -63,6 +63,7 @@ async def enrol(request: Request) -> Response:
 
 def _enrol(parts: Services, asked: EnrolRequest) -> EnrolAnswer:
     told = parts.desk.enrol(asked, parts.now())
+    parts.board.touch([told.device_id or ""])
     parts.record(f"token {asked.token_id}", f"enrol {told.status}", told.device_id or told.request_id)
     return told
 
@@ -139,6 +140,7 @@ async def renew_certificate(request: Request, caller: Asker) -> Response:
 
 def _renew(parts: Services, caller: Caller, asked: RenewRequest) -> RenewAnswer:
     renewed = renew(parts.store, parts.authority, caller.device_id or "", asked, parts.now())
+    parts.board.touch([renewed.device_id])
     parts.record(caller.name, "renew", renewed.device_id)
     return renewed
 

@@ -37,7 +37,7 @@ def _new_token(parts: Services, wish: NewToken, caller: Caller) -> IssuedToken:
 async def tokens(request: Request, caller: Asker) -> Response:
     """All enrolment tokens, without their secrets."""
     found = await in_thread(services(request).store.tokens)
-    return listed("tokens", [strict_json.dumps(_token(record)) for record in found if caller.sees(record.labels)])
+    return listed("TokenList", [strict_json.dumps(_token(record)) for record in found if caller.sees(record.labels)])
 
 
 def _token(record: TokenRecord) -> dict[str, object]:
@@ -58,7 +58,7 @@ def _token(record: TokenRecord) -> dict[str, object]:
 async def enrolments(request: Request, caller: Asker) -> Response:
     """The queue and its history, newest first."""
     rows = await in_thread(services(request).desk.rows)
-    return listed("enrolments", [full(row) for row in rows if caller.sees(row.labels)])
+    return listed("EnrolmentList", [full(row) for row in rows if caller.sees(row.labels)])
 
 
 @router.post("/v1/enrolments/{request_id}/approve", responses={200: {"model": EnrolmentRow}})
@@ -70,6 +70,7 @@ async def approve(request: Request, request_id: str, caller: Asker) -> Response:
 def _approve(parts: Services, request_id: str, caller: Caller) -> EnrolmentRow:
     _check_seen(parts, request_id, caller)
     row = parts.desk.approve(request_id, caller.name, parts.now())
+    parts.board.touch([row.device_id or ""])
     parts.record(
         caller.name, "approve", row.device_id or request_id, request_id=request_id, fingerprint=row.fingerprint
     )

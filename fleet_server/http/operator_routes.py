@@ -1,33 +1,19 @@
-"""What operators ask about fleets and devices: lists, plans, events. Each keeps to the caller's scope."""
+"""What operators change: plans and devices. Each keeps to the caller's scope."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from fleet_protocol.documents.api import DeviceRevoked
-from fleet_protocol.documents.fleet import Applied, DeviceView, FleetSpec, Plan, PlanRequest
-from fleet_protocol.wire import strict_json
+from fleet_protocol.documents.fleet import Applied, DeviceView, Plan, PlanRequest
 from fleet_server import look
 from fleet_server.errors import NotAllowedError, NotFoundError
-from fleet_server.http.answers import answer, document, full, in_thread, listed, services, takes
+from fleet_server.http.answers import answer, document, in_thread, services, takes
 from fleet_server.http.gate import Asker, Caller, FleetRoute
 from fleet_server.services import Services
 from provisioning.authority.records import DeviceRecord
 
 router = APIRouter(tags=["operator"], route_class=FleetRoute)
-
-
-@router.get("/v1/fleets")
-async def fleets(request: Request, caller: Asker) -> Response:
-    """Every fleet as it was applied, that may select a device of the caller's scope."""
-    found = await in_thread(services(request).store.fleets)
-    return listed("fleets", [full(fleet) for fleet in found if _touches(fleet, caller)])
-
-
-def _touches(fleet: FleetSpec, caller: Caller) -> bool:
-    return all(fleet.select.get(key, value) == value for key, value in caller.scope.items())
 
 
 @router.post("/v1/plan", openapi_extra=takes(PlanRequest), responses={200: {"model": Plan}})
@@ -67,17 +53,6 @@ def _check_reach(parts: Services, asked: PlanRequest, caller: Caller) -> None:
             )
 
 
-@router.get("/v1/devices")
-async def devices(request: Request, caller: Asker) -> Response:
-    """Every device."""
-    parts = services(request)
-
-    def views() -> list[bytes]:
-        return [full(view) for view in look.all_devices(parts.store, parts.now()) if caller.sees(view.labels)]
-
-    return listed("devices", await in_thread(views))
-
-
 @router.get("/v1/devices/{device_id}", responses={200: {"model": DeviceView}})
 async def device(request: Request, device_id: str, caller: Asker) -> Response:
     """One device with its newest events."""
@@ -108,28 +83,6 @@ def _revoke(parts: Services, device_id: str, caller: Caller) -> None:
     parts.sessions.end(device_id)
     parts.desk.revoke(device_id, parts.now())
     parts.sessions.end(device_id)
+    parts.board.touch([device_id])
     parts.record(caller.name, "revoke", device_id)
     parts.rollouts.heard([device_id])
-
-
-@router.get("/v1/events")
-async def events(
-    request: Request,
-    caller: Asker,
-    device: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> Response:
-    """Events, newest first."""
-    return listed("events", await in_thread(_events, services(request), device, limit, caller))
-
-
-def _events(parts: Services, device: str | None, limit: int, caller: Caller) -> list[bytes]:
-    if device is not None and caller.scope:
-        seen_device(parts, device, caller)
-    mine = {d.device_id for d in parts.store.devices() if caller.sees(d.labels)} if caller.scope else None
-    found = parts.store.events(device, limit)
-    return [
-        strict_json.dumps({**e.event.model_dump(mode="json", exclude_none=True), "device_id": e.device_id})
-        for e in found
-        if mine is None or e.device_id in mine
-    ]

@@ -30,7 +30,7 @@ router = APIRouter(tags=["rollouts"], route_class=FleetRoute)
 @router.get("/v1/rollouts")
 async def rollouts(request: Request, caller: Asker, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
     """The newest ones, newest first, without causes."""
-    return listed("rollouts", await in_thread(_all, services(request), caller, limit))
+    return listed("RolloutList", await in_thread(_all, services(request), caller, limit))
 
 
 def _all(parts: Services, caller: Caller, limit: int) -> list[bytes]:
@@ -67,7 +67,7 @@ def _view(parts: Services, rollout_id: str, caller: Caller) -> RolloutView:
 @router.get("/v1/rollouts/{rollout_id}/devices")
 async def devices(request: Request, rollout_id: str, caller: Asker) -> Response:
     """Every device of it: wave, phase, why."""
-    return listed("devices", await in_thread(_devices, services(request), rollout_id, caller))
+    return listed("RolloutDeviceList", await in_thread(_devices, services(request), rollout_id, caller))
 
 
 def _devices(parts: Services, rollout_id: str, caller: Caller) -> list[bytes]:
@@ -89,7 +89,7 @@ def _why(parts: Services, rollout_id: str, device_id: str, caller: Caller) -> Wh
 @router.get("/v1/rollouts/{rollout_id}/history")
 async def history(request: Request, rollout_id: str, caller: Asker) -> Response:
     """What was asked and decided, oldest first."""
-    return listed("history", await in_thread(_history, services(request), rollout_id, caller))
+    return listed("RolloutHistory", await in_thread(_history, services(request), rollout_id, caller))
 
 
 def _history(parts: Services, rollout_id: str, caller: Caller) -> list[bytes]:
@@ -140,7 +140,7 @@ async def quarantine(request: Request) -> Response:
         QuarantineView(app=q.app, release=q.release, since=q.since, rollout_id=q.rollout_id, reason=q.reason[:400])
         for q in rows
     ]
-    return listed("quarantine", [full(one) for one in made])
+    return listed("QuarantineList", [full(one) for one in made])
 
 
 @router.post("/v1/quarantine/{app}/{release}/lift", openapi_extra=takes(LiftRequest))
@@ -149,13 +149,13 @@ async def lift(request: Request, app: str, release: str, caller: Asker) -> Respo
     asked = await document(request, LiftRequest)
     parts = services(request)
     await in_thread(parts.desk_of_rollouts.lift, app, release, caller.name, asked.reason, parts.now())
-    return listed("quarantine", [])
+    return listed("QuarantineList", [])
 
 
 @router.get("/v1/pins")
 async def pins(request: Request, caller: Asker) -> Response:
     """Apps that stay as they are on a device."""
-    return listed("pins", await in_thread(_pins, services(request), caller))
+    return listed("PinList", await in_thread(_pins, services(request), caller))
 
 
 def _pins(parts: Services, caller: Caller) -> list[bytes]:
@@ -183,7 +183,7 @@ def _pin(parts: Services, row: PinRow, caller: Caller) -> PinView:
 async def unpin(request: Request, device_id: str, app: str, caller: Asker) -> Response:
     """It goes with its fleet again."""
     await in_thread(_unpin, services(request), device_id, app, caller)
-    return listed("pins", [])
+    return listed("PinList", [])
 
 
 def _unpin(parts: Services, device_id: str, app: str, caller: Caller) -> None:

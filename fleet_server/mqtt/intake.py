@@ -69,7 +69,7 @@ class Intake:
         self._store = store
         self._queue = queue
         self._overtake = overtake
-        self._heard = heard
+        self._heard = heard  # is told whose facts are new in the store
         self._gaps = SpoolGaps()
         self._limits = RateLimit(MESSAGES_PER_S, BURST, keys=KEPT_LIMITS)
         self._said = 0.0

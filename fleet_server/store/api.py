@@ -31,8 +31,8 @@ from provisioning.authority.records import DeviceRecord, EnrolmentStore
 class Facts(RolloutFacts, Protocol):
     """The reading half: all that planning and looking need."""
 
-    def devices(self) -> list[DeviceRecord]:
-        """Every device that is not revoked, by name."""
+    def devices(self, device_ids: Sequence[str] | None = None) -> list[DeviceRecord]:
+        """Every device that is not revoked, by name; or those of them that are named."""
 
     def fleets(self) -> list[FleetSpec]:
         """Every fleet, by name."""
@@ -52,8 +52,8 @@ class Facts(RolloutFacts, Protocol):
     def reported(self, device_id: str) -> ReportedRow | None:
         """The newest reported state of a device."""
 
-    def reported_rows(self) -> dict[str, ReportedRow]:
-        """The same for all."""
+    def reported_rows(self, device_ids: Sequence[str] | None = None) -> dict[str, ReportedRow]:
+        """The same for many; None: for all."""
 
     def platforms(self) -> dict[str, str]:
         """What each device says of its platform (`host.platform`), in its newest report, else in its enrolment."""
@@ -61,8 +61,11 @@ class Facts(RolloutFacts, Protocol):
     def value(self, sha256: str) -> bytes | None:
         """A configuration value above 1 KiB."""
 
-    def events(self, device_id: str | None, limit: int) -> list[StoredEvent]:
-        """Newest first, by arrival."""
+    def events(self, device_id: str | None, limit: int, before: int | None = None) -> list[StoredEvent]:
+        """Newest first, by arrival; only those whose number is below `before`."""
+
+    def events_after(self, device_id: str | None, number: int, limit: int) -> list[StoredEvent]:
+        """Those that arrived later than the one with this number, oldest first."""
 
     def spools(self) -> dict[tuple[str, str], int]:
         """(device, spool) -> the number through which every event is stored."""

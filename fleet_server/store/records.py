@@ -90,11 +90,12 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event with whose it is."""
+    """An event with whose it is, and its number in the order of arrival."""
 
     device_id: str
     received_at: int
     event: Event
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -92,9 +92,13 @@ class SqliteIdentity(SqliteBase):
         row = self._row("SELECT * FROM devices WHERE device_id = ?", device_id)
         return _device(row) if row else None
 
-    def devices(self) -> list[DeviceRecord]:
-        """Every device that is not revoked, by name."""
-        rows = self._rows("SELECT * FROM devices WHERE revoked_at IS NULL ORDER BY device_id")
+    def devices(self, device_ids: Sequence[str] | None = None) -> list[DeviceRecord]:
+        """Every device that is not revoked, by name; or those of them that are named."""
+        if device_ids is None:
+            rows = self._rows("SELECT * FROM devices WHERE revoked_at IS NULL ORDER BY device_id")
+        else:
+            named = sorted(device_ids)
+            rows = self._rows_in("SELECT * FROM devices WHERE revoked_at IS NULL AND device_id IN (?)", named)
         return [_device(row) for row in rows]
 
     def active_device_ids(self) -> list[str]:

@@ -25,6 +25,7 @@ UPSERT_REPORTED = (
 INSERT_EVENT = (
     "INSERT INTO events (device_id, spool, seq, received_at, document) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
+NO_NUMBER = 2**62  # above every event's
 UPSERT_SPOOL = (
     "INSERT INTO spools (device_id, spool, through) VALUES (?, ?, ?)"
     " ON CONFLICT (device_id, spool) DO UPDATE SET through = max(through, excluded.through)"
@@ -35,11 +36,8 @@ class SqliteSaid(SqliteBase):
     """Contacts, reported states and events."""
 
     def contacts(self, device_ids: Sequence[str] | None = None) -> dict[str, Contact]:
-        """What each of these last said; None: all devices."""
-        if device_ids is None:
-            rows = self._rows("SELECT * FROM contacts")
-        else:
-            rows = self._rows_in("SELECT * FROM contacts WHERE device_id IN (?)", list(device_ids))
+        """What each device last said; None: of all."""
+        rows = self._rows_of("SELECT * FROM contacts", device_ids)
         return {row["device_id"]: _contact(row) for row in rows}
 
     def reported(self, device_id: str) -> ReportedRow | None:
@@ -47,9 +45,15 @@ class SqliteSaid(SqliteBase):
         row = self._row("SELECT * FROM reported WHERE device_id = ?", device_id)
         return ReportedRow(**row) if row else None
 
-    def reported_rows(self) -> dict[str, ReportedRow]:
-        """The same for all."""
-        return {row["device_id"]: ReportedRow(**row) for row in self._rows("SELECT * FROM reported")}
+    def reported_rows(self, device_ids: Sequence[str] | None = None) -> dict[str, ReportedRow]:
+        """The same for many; None: for all."""
+        rows = self._rows_of("SELECT * FROM reported", device_ids)
+        return {row["device_id"]: ReportedRow(**row) for row in rows}
+
+    def _rows_of(self, sql: str, device_ids: Sequence[str] | None) -> list[Row]:
+        return (
+            self._rows(sql) if device_ids is None else self._rows_in(f"{sql} WHERE device_id IN (?)", list(device_ids))
+        )
 
     def platforms(self) -> dict[str, str]:
         """What each device says of its platform, in its newest report, else in its enrolment."""
@@ -59,13 +63,24 @@ class SqliteSaid(SqliteBase):
         )
         return {row["device_id"]: row["platform"] for row in rows if isinstance(row["platform"], str)}
 
-    def events(self, device_id: str | None, limit: int) -> list[StoredEvent]:
-        """Newest first, by arrival."""
+    def events(self, device_id: str | None, limit: int, before: int | None = None) -> list[StoredEvent]:
+        """Newest first, by arrival; only those whose number is below `before`."""
+        end = NO_NUMBER if before is None else before
         if device_id is None:
-            rows = self._rows("SELECT * FROM events ORDER BY id DESC LIMIT ?", limit)
+            rows = self._rows("SELECT * FROM events WHERE id < ? ORDER BY id DESC LIMIT ?", end, limit)
         else:
-            rows = self._rows("SELECT * FROM events WHERE device_id = ? ORDER BY id DESC LIMIT ?", device_id, limit)
-        return [StoredEvent(r["device_id"], r["received_at"], Event.model_validate_json(r["document"])) for r in rows]
+            sql = "SELECT * FROM events WHERE device_id = ? AND id < ? ORDER BY id DESC LIMIT ?"
+            rows = self._rows(sql, device_id, end, limit)
+        return [_event(row) for row in rows]
+
+    def events_after(self, device_id: str | None, number: int, limit: int) -> list[StoredEvent]:
+        """Those that arrived later than the one with this number, oldest first."""
+        if device_id is None:
+            rows = self._rows("SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?", number, limit)
+        else:
+            sql = "SELECT * FROM events WHERE device_id = ? AND id > ? ORDER BY id LIMIT ?"
+            rows = self._rows(sql, device_id, number, limit)
+        return [_event(row) for row in rows]
 
     def spools(self) -> dict[tuple[str, str], int]:
         """(device, spool) -> the number through which every event is stored."""
@@ -138,6 +153,11 @@ def _extended(connection: sqlite3.Connection, device_id: str, spool: str, throug
             break
         through = seq
     return through
+
+
+def _event(row: Row) -> StoredEvent:
+    event = Event.model_validate_json(row["document"])
+    return StoredEvent(row["device_id"], row["received_at"], event, row["id"])
 
 
 def _said(contact: Contact) -> tuple[int | None, str | None]:

@@ -22,7 +22,7 @@ from fleet_protocol.wire.errors import Exit
     [
         (["relese"], Exit.USAGE, "Did you mean 'release'?"),
         (["get", "devices", "-o", "xml"], Exit.USAGE, "is not one of"),
-        (["get", "devices", "-l", "site"], Exit.USAGE, "wants KEY=VALUE"),
+        (["get", "devices", "-l", "site="], Exit.USAGE, "a value is wanted"),
         (["get", "devices", "--state", "bored"], Exit.USAGE, "is not one of"),
         (["get", "events", "--limit", "0"], Exit.USAGE, "1<=x<=1000"),
         (["get", "devices", "nobody"], Exit.NOT_FOUND, "there is no such device"),

@@ -11,7 +11,7 @@ from fleet_protocol.wire.topics import Channel
 
 
 def stored(server: ServerUnderTest, device: DeviceUnderTest) -> list[int]:
-    events = server.api("GET", f"/v1/events?device={device.name}&limit=1000")["events"]
+    events = server.api("GET", f"/v1/events?device={device.name}&limit=1000")["items"]
     assert all(event["device_id"] == device.name for event in events)
     return [event["seq"] for event in events]
 
@@ -83,5 +83,5 @@ def test_what_a_device_last_said_is_shown_and_its_last_will_makes_it_quiet(serve
         wait_until(lambda: server.api("GET", "/v1/devices/ev-5")["state"] == "ok", "the report")
         device.publish(Channel.PRESENCE, {"online": False})
         wait_until(lambda: server.api("GET", "/v1/devices/ev-5")["state"] == "quiet", "the last will")
-    listed = {d["device_id"]: d for d in server.api("GET", "/v1/devices")["devices"]}
+    listed = {d["device_id"]: d for d in server.api("GET", "/v1/devices")["items"]}
     assert listed["ev-5"]["reported"]["boot_id"] == "b"

@@ -114,7 +114,7 @@ def test_metadata_is_taken_by_compare_and_swap(server: ServerUnderTest, trust: T
 
 def test_the_secret_of_a_token_is_shown_once(server: ServerUnderTest) -> None:
     issued = server.api("POST", "/v1/tokens", {"labels": {"site": "lab"}})
-    listed = server.api("GET", "/v1/tokens")["tokens"]
+    listed = server.api("GET", "/v1/tokens")["items"]
     assert issued["token_id"] in [token["token_id"] for token in listed]
     assert issued["secret"] not in json.dumps(listed)
     assert issued["secret"] not in "".join(server.server.said if server.server else [])

@@ -18,7 +18,7 @@ def test_threat_72_no_event_is_lost_or_doubled_over_broker_crashes(server: Serve
             server.start_broker()
         server.wait_connected()
         device.drain(60.0)
-    events = [e["seq"] for e in server.api("GET", "/v1/events?device=cam-1&limit=1000")["events"]]
+    events = [e["seq"] for e in server.api("GET", "/v1/events?device=cam-1&limit=1000")["items"]]
     assert sorted(events) == list(range(501, 1501))
     status = server.api("GET", "/v1/status")
     assert status["counts"]["events"] >= 1500

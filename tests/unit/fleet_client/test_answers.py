@@ -29,7 +29,7 @@ def client(data: bytes) -> FleetClient:
     return made
 
 
-@pytest.mark.parametrize("data", [b"<html>hello</html>", b"\xff", b"[" * 100_000, b"[]", b"{}", b'{"devices": 1}', b""])
+@pytest.mark.parametrize("data", [b"<html>hello</html>", b"\xff", b"[" * 100_000, b"[]", b"{}", b'{"items": 1}', b""])
 def test_an_answer_in_another_shape_is_a_server_that_is_not_there(data: bytes) -> None:
     with pytest.raises(UnreachableError) as caught:
         client(data).devices()
