@@ -10,6 +10,7 @@ from pathlib import Path
 from fleet_protocol.trust.repository import Repository
 from fleet_protocol.wire.errors import RoadsteadError
 from fleet_server import audit_heads
+from fleet_server.backup import store_damage
 from fleet_server.broker_files import broker_directory
 from fleet_server.build import load_keys
 from fleet_server.config import Layout, load_config
@@ -51,6 +52,8 @@ def examine(layout: Layout, now: int) -> Iterator[Finding]:
         )
     except RoadsteadError as error:
         yield Finding(False, error.sentence())
+    damage = store_damage(layout.store)
+    yield Finding(damage is None, "store: " + (damage or "sound"))
     store = open_store(layout.store)
     try:
         yield Finding(True, f"store: {len(store.active_device_ids())} devices, {len(store.fleets())} fleets")

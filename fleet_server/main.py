@@ -1,4 +1,4 @@
-"""`fleet-server init | run | doctor | operator`."""
+"""`fleet-server init | run | backup | restore | doctor | operator`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fleet-server", description="The central side of Roadstead.")
     parser.add_argument("--version", action="version", version=f"fleet-server {VERSION}")
     parser.add_argument("--verbose", action="store_true", help="say more in the log")
-    verbs = parser.add_subparsers(required=True, metavar="init|run|doctor|operator")
+    verbs = parser.add_subparsers(required=True, metavar="init|run|backup|restore|doctor|operator")
 
     init = verbs.add_parser("init", help="make a server directory")
     init.add_argument("--dir", type=Path, required=True, help="the directory to make")
@@ -58,6 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dir", type=Path, required=True)
     run.add_argument("--listen-fd", type=int, action="append", default=[], help="serve this open socket as well")
     run.set_defaults(call=_run)
+
+    backup = verbs.add_parser(
+        "backup", help="write all of a server, keys included, into one file; it may run meanwhile"
+    )
+    backup.add_argument("--dir", type=Path, required=True)
+    backup.add_argument("--to", type=Path, required=True, help="the file to make (0600); it must not be there")
+    backup.set_defaults(call=_backup)
+
+    restore = verbs.add_parser("restore", help="make a server directory from a backup")
+    restore.add_argument("--from", dest="archive", type=Path, required=True, help="the file that backup wrote")
+    restore.add_argument("--dir", type=Path, required=True, help="the directory to make; empty, or not there")
+    restore.set_defaults(call=_restore)
 
     doctor = verbs.add_parser("doctor", help="look for what is wrong with a server directory")
     doctor.add_argument("--dir", type=Path, required=True)
@@ -96,6 +108,24 @@ def _run(options: argparse.Namespace) -> int:
     from fleet_server.run import run
 
     return run(Layout(options.dir.absolute()), options.listen_fd)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from fleet_server.backup import backup
+
+    made = backup(Layout(options.dir.absolute()), options.to.absolute(), int(time.time()))
+    print(f"{options.to}: {made.files} files, {made.size} bytes, read back and whole. SHA-256 {made.sha256}")
+    print("It holds every key of this server: keep it as you keep those.", file=sys.stderr)
+    return Exit.OK
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from fleet_server.backup import restore
+
+    layout = Layout(options.dir.absolute())
+    files = restore(options.archive.absolute(), layout, int(time.time()))
+    print(f"{layout.base}: {files} files, as they were written. Look with: fleet-server doctor --dir {layout.base}")
+    return Exit.OK
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -42,8 +42,9 @@ def run(layout: Layout, descriptors: Sequence[int]) -> int:
     # uvicorn raises the signals that it caught once more when it is done; for us that is the good end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    app = make_app(server.services, lambda app: _life(server, app))
     config = uvicorn.Config(
-        make_app(server.services, lambda app: _life(server, app)),
+        app,
         ssl_certfile=str(layout.tls / "server.pem"),
         ssl_keyfile=str(layout.tls / "server.key"),
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
@@ -59,6 +60,7 @@ def run(layout: Layout, descriptors: Sequence[int]) -> int:
     where = ", ".join("%s:%s" % s.getsockname()[:2] for s in sockets)  # noqa: UP031 (a slice of an address)
     log.info("serving %s on %s", server.config.url, where)
     web = uvicorn.Server(config)
+    app.state.streams.closing = lambda: web.should_exit
     asyncio.run(web.serve(sockets=sockets))
     return Exit.OK if web.started else Exit.OTHER
 

@@ -74,6 +74,8 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/devices/{device_id}/revoke"): Access("operator", SCOPED),
     ("GET", "/v1/events"): Access("viewer", SCOPED),
     ("GET", "/v1/fleets"): Access("viewer", SCOPED),
+    ("GET", "/v1/stream"): Access("viewer", SCOPED),
+    ("PUT", "/v1/streams/{stream_id}/window"): Access("viewer", SCOPED),
     ("POST", "/v1/plan"): Access("viewer", SCOPED),
     ("POST", "/v1/apply"): Access("operator", SCOPED),
     ("GET", "/v1/rollouts"): Access("viewer", SCOPED),

@@ -19,10 +19,12 @@ from fleet_server.http import (
     meta_routes,
     operator_routes,
     rollout_routes,
+    stream_routes,
     trust_routes,
 )
 from fleet_server.http.answers import PROBLEM, install_errors
 from fleet_server.http.gate import FleetRoute
+from fleet_server.http.stream import Streams
 from fleet_server.services import Services
 from fleet_server.version import VERSION
 
@@ -30,9 +32,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 ROUTERS: tuple[APIRouter, ...] = tuple(
     module.router
     for module in (
-        meta_routes, device_routes, list_routes, operator_routes, rollout_routes, enrolment_routes, api_token_routes,
-        trust_routes,
-        image_routes,
+        meta_routes, device_routes, list_routes, stream_routes, operator_routes, rollout_routes, enrolment_routes,
+        api_token_routes, trust_routes, image_routes,
     )
 )  # fmt: skip
 
@@ -53,6 +54,7 @@ def make_app(services: Services, lifespan: Lifespan | None = None, routers: tupl
         },
     )
     app.state.services = services
+    app.state.streams = Streams(services.board, services.clock) if hasattr(services, "board") else None
     for router in routers:
         app.include_router(router)
     install_errors(app)

@@ -28,7 +28,7 @@ def test_plan_writes_nothing_and_apply_does_exactly_what_the_plan_says(
     before = server.api("GET", "/v1/status")["audit_rows"]
     plan = server.api("POST", "/v1/plan", a_change("cam@1.9.0"))
     assert server.api("GET", "/v1/status")["audit_rows"] == before
-    assert server.api("GET", "/v1/fleets") == {"fleets": []}
+    assert server.api("GET", "/v1/fleets")["items"] == []
     assert [d["device_id"] for d in plan["devices"]] == ["cam-1"]
     with device.online():
         applied = server.api("POST", "/v1/apply", plan)

@@ -83,5 +83,5 @@ def test_what_a_device_last_said_is_shown_and_its_last_will_makes_it_quiet(serve
         wait_until(lambda: server.api("GET", "/v1/devices/ev-5")["state"] == "ok", "the report")
         device.publish(Channel.PRESENCE, {"online": False})
         wait_until(lambda: server.api("GET", "/v1/devices/ev-5")["state"] == "quiet", "the last will")
-    listed = {d["device_id"]: d for d in server.api("GET", "/v1/devices")["items"]}
+    listed = {d["device_id"]: d for d in server.api("GET", "/v1/devices?view=full")["items"]}
     assert listed["ev-5"]["reported"]["boot_id"] == "b"
