@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "ui": Entry("ui", "ui", "The fleet on one screen, live."),
     "enroll": Entry("enroll", "enroll", "Tokens and the approval queue."),
     "device": Entry("device", "device", "Take a host out of the fleet."),
+    "audit": Entry("audit", "audit", "Who did what, from where and why; and whether the log is whole."),
     "token": Entry("token", "token", "API tokens: who may do what, to which devices."),
     "whoami": Entry("token", "whoami", "Name, role and scope of the token in use."),
     "ctx": Entry("ctx", "ctx", "Servers that this command talks to."),

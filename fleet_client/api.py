@@ -4,7 +4,7 @@ plain dictionaries: a quick command must not pay for the models."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -46,6 +46,28 @@ class FleetClient:
     def revoke_api_token(self, name: str) -> None:
         """End it, at once and for good."""
         self.connection.json("POST", f"/v1/api-tokens/{quote(name, safe='')}/revoke")
+
+    # the audit log
+
+    def audit(self, where: str = "", limit: int | None = None) -> list[Json]:
+        """Newest first."""
+        return self._pages("/v1/audit", {"where": where}, limit)
+
+    def audit_chain(self, after: int = 0) -> Iterator[Json]:
+        """Every row behind `after`, oldest first, page by page."""
+        while True:
+            page = self._object("GET", f"/v1/audit?after={after}&limit={PAGE}")
+            rows = page.get("items")
+            if not isinstance(rows, list):
+                raise UnreachableError("the answer is not what a fleet-server gives: no items", element="/v1/audit")
+            yield from rows
+            if not page.get("next"):
+                return
+            after = int(page["next"])
+
+    def audit_heads(self) -> bytes:
+        """Signed heads, one a line."""
+        return self.connection.raw("GET", "/v1/audit/heads")[1]
 
     # devices
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fleet_protocol.trust.keys import FileSigner
 from fleet_protocol.trust.repository import Repository
+from fleet_server.audit_heads import head_lines
 from fleet_server.blobs import BlobStore
 from fleet_server.board.board import Board
 from fleet_server.broker_files import IdentityFeed, broker_directory
@@ -109,6 +110,7 @@ def build(layout: Layout) -> Server:
         status=status,
         ask=queue.ask,
         board=board,
+        audit_heads=lambda: head_lines(layout.audit_heads),
     )
     feed = IdentityFeed(store, broker, services.now)
     return Server(layout, config, services, link, feed, broker)

@@ -36,10 +36,11 @@ class Keys:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How often somebody who has not proven anything yet may try, from one address and from all; and how often anybody
-    whom we know may ask, by name."""
+    whom we know may ask, by name, and is written down with what was refused."""
 
     address: RateLimit = field(default_factory=lambda: RateLimit(10.0, 100))
     everybody: RateLimit = field(default_factory=lambda: RateLimit(200.0, 2000, keys=8))
+    refusals: RateLimit = field(default_factory=lambda: RateLimit(1.0, 60, keys=20_000))
     caller: RateLimit = field(default_factory=lambda: RateLimit(50.0, 200, keys=20_000))
 
 
@@ -61,6 +62,7 @@ class Services:
     status: Callable[[], dict[str, Any]]
     ask: Callable[[Iterable[str]], None]  # these devices look for withdrawals now
     board: Board
+    audit_heads: Callable[[], bytes]  # the file of signed heads
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.time
 

@@ -96,6 +96,8 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/enrolments"): Access("viewer", SCOPED),
     ("POST", "/v1/enrolments/{request_id}/approve"): Access("installer", SCOPED),
     ("POST", "/v1/enrolments/{request_id}/reject"): Access("installer", SCOPED),
+    ("GET", "/v1/audit"): Access("viewer", WHOLE),
+    ("GET", "/v1/audit/heads"): Access("viewer", WHOLE),
     ("GET", "/v1/api-tokens"): Access("admin", WHOLE),
     ("POST", "/v1/api-tokens"): Access("admin", WHOLE),
     ("POST", "/v1/api-tokens/{name}/revoke"): Access("admin", WHOLE),

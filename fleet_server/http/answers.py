@@ -23,6 +23,7 @@ from fleet_server.errors import (
     http_status,
 )
 from fleet_server.services import Services
+from fleet_server.store.records import AuditEntry
 
 API_VERSION = "roadstead/v1"
 JSON = "application/json"
@@ -127,11 +128,26 @@ def problem(error: RoadsteadError, status: int, path: str) -> dict[str, Any]:
     }
 
 
+async def _record_refusal(request: Request, error: RoadsteadError) -> None:
+    """An operator who may not, or whose change was refused, is written down; not so often that it is a flood."""
+    caller, parts, status = getattr(request.state, "caller", None), services(request), http_status(error)
+    refused = status == 403 or (status in (409, 422) and request.method != "GET" and request.url.path != "/v1/plan")
+    if not refused or caller is None or caller.role is None:
+        return
+    if not parts.limits.refusals.allows(caller.name, parts.clock()):
+        return
+    detail = {"code": error.code, "cause": inert(error.reason)[:200], "element": inert(error.element)[:100]}
+    what = f"{request.method} {inert(request.url.path)[:150]}"
+    entry = AuditEntry(parts.now(), caller.name, "refused", what, detail, caller.origin)
+    await in_thread(parts.store.record, entry)
+
+
 def install_errors(app: FastAPI) -> None:
     """Every failing route answers in one shape."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, RoadsteadError)
+        await _record_refusal(request, error)
         return error_response(request, error)
 
     async def theirs(request: Request, error: Exception) -> Response:

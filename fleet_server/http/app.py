@@ -12,6 +12,7 @@ from fleet_server.errors import SetupError
 from fleet_server.http import (
     access,
     api_token_routes,
+    audit_routes,
     device_routes,
     enrolment_routes,
     image_routes,
@@ -33,7 +34,7 @@ ROUTERS: tuple[APIRouter, ...] = tuple(
     module.router
     for module in (
         meta_routes, device_routes, list_routes, stream_routes, operator_routes, rollout_routes, enrolment_routes,
-        api_token_routes, trust_routes, image_routes,
+        api_token_routes, audit_routes, trust_routes, image_routes,
     )
 )  # fmt: skip
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
+from fleet_protocol.wire.errors import inert
+from fleet_server.acting import Acting, acting
 from fleet_server.errors import NotAllowedError, NotSignedInError, TooManyRequestsError
 from fleet_server.http import access
 from fleet_server.http.access import Access, Party
@@ -19,6 +21,7 @@ from fleet_server.http.answers import in_thread, services
 from fleet_server.services import Services
 from fleet_server.store.records import Role
 
+MAX_WHY = 400
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -45,8 +48,13 @@ class FleetRoute(APIRoute):
         inner, path = super().get_route_handler(), self.path
 
         async def handle(request: Request) -> Response:
-            request.state.caller = await _admit(request, access.rule(request.method, path))
-            return await inner(request)
+            caller = request.state.caller = await _admit(request, access.rule(request.method, path))
+            why = inert(request.headers.get("roadstead-reason", ""))[:MAX_WHY]
+            token = acting.set(Acting(caller.origin, why))
+            try:
+                return await inner(request)
+            finally:
+                acting.reset(token)
 
         return handle
 

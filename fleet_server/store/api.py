@@ -76,6 +76,12 @@ class Facts(RolloutFacts, Protocol):
     def only_reading(self) -> AbstractContextManager[None]:
         """Inside, every write of this thread raises ReadOnlyError before it changes anything."""
 
+    def audit_after(self, seq: int, limit: int) -> list[AuditRow]:
+        """Rows behind this one, oldest first."""
+
+    def audit_before(self, seq: int, limit: int) -> list[AuditRow]:
+        """Rows ahead of this one, newest first."""
+
     def audit_head(self) -> tuple[int, str]:
         """Number and hash of the last row; (0, 64 zeros) of an empty log."""
 

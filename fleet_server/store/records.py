@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from fleet_protocol.documents.device import Event
+from fleet_server.acting import acting
 
 Role = Literal["viewer", "installer", "operator", "releaser", "approver", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -100,13 +101,16 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what to what. `detail` is small and holds no secret."""
+    """Who did what to what, from where and why. `detail` is small and holds no secret. Within a request, where and why
+    are the request's own."""
 
     at: int
     who: str
     action: str
     element: str
     detail: Mapping[str, Any]
+    origin: str = field(default_factory=lambda: acting.get().origin)
+    why: str = field(default_factory=lambda: acting.get().why)
 
 
 @dataclass(frozen=True, slots=True)

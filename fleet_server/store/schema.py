@@ -177,3 +177,10 @@ def _rollouts(db: Database) -> None:
     # Since when a device is connected without a break: how long it has had to do what it was told.
     db.table("contacts").add_column("online_since", int)
     db.execute("UPDATE contacts SET online_since = last_seen WHERE online = 1")
+
+
+@migrations(name="0008 where and why of the audit log")
+def _where_and_why(db: Database) -> None:
+    table = db.table("audit")
+    table.add_column("origin", str, not_null_default="")
+    table.add_column("why", str, not_null_default="")

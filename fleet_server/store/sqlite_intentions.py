@@ -114,11 +114,12 @@ class SqliteIntentions(SqliteBase):
             seq, previous = self.audit_head()
             row = audit.link(seq + 1, entry, previous)
             connection.execute(
-                "INSERT INTO audit (seq, at, who, action, element, detail, previous, hash)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO audit (seq, at, who, action, element, detail, previous, hash, origin, why)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     row.seq, entry.at, entry.who, entry.action, entry.element,
                     json.dumps(dict(entry.detail), sort_keys=True), row.previous, row.hash,
+                    entry.origin, entry.why,
                 ),
             )  # fmt: skip
         return row
@@ -126,9 +127,19 @@ class SqliteIntentions(SqliteBase):
     def audit_rows(self) -> Iterator[AuditRow]:
         """The whole chain, oldest first."""
         after = -1
-        while page := self._rows("SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", after, AUDIT_PAGE):
-            yield from (_audit_row(row) for row in page)
-            after = page[-1]["seq"]
+        while page := self.audit_after(after, AUDIT_PAGE):
+            yield from page
+            after = page[-1].seq
+
+    def audit_after(self, seq: int, limit: int) -> list[AuditRow]:
+        """Rows behind this one, oldest first."""
+        rows = self._rows("SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
+        return [_audit_row(row) for row in rows]
+
+    def audit_before(self, seq: int, limit: int) -> list[AuditRow]:
+        """Rows ahead of this one, newest first."""
+        rows = self._rows("SELECT * FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?", seq, limit)
+        return [_audit_row(row) for row in rows]
 
     def audit_head(self) -> tuple[int, str]:
         """Number and hash of the last row; (0, 64 zeros) of an empty log."""
@@ -137,5 +148,6 @@ class SqliteIntentions(SqliteBase):
 
 
 def _audit_row(row: Row) -> AuditRow:
-    entry = AuditEntry(row["at"], row["who"], row["action"], row["element"], json.loads(row["detail"]))
+    said = (row["at"], row["who"], row["action"], row["element"], json.loads(row["detail"]), row["origin"], row["why"])
+    entry = AuditEntry(*said)
     return AuditRow(row["seq"], entry, row["previous"], row["hash"])

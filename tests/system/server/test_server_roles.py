@@ -27,7 +27,7 @@ VIEWER = READING | {
     "GET /v1/rollouts", "GET /v1/rollouts/{rollout_id}", "GET /v1/rollouts/{rollout_id}/devices",
     "GET /v1/rollouts/{rollout_id}/devices/{device_id}", "GET /v1/rollouts/{rollout_id}/history", "GET /v1/quarantine",
     "GET /v1/pins",
-    "GET /v1/stream", "PUT /v1/streams/{stream_id}/window",
+    "GET /v1/audit", "GET /v1/audit/heads", "GET /v1/stream", "PUT /v1/streams/{stream_id}/window",
 }  # fmt: skip
 INSTALLER = VIEWER | {
     "POST /v1/tokens", "POST /v1/enrolments/{request_id}/approve", "POST /v1/enrolments/{request_id}/reject",

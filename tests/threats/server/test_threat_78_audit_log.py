@@ -48,7 +48,7 @@ def edited(column: str, seq: int) -> Callable[[sqlite3.Connection], object]:
     return lambda db: db.execute(f"UPDATE audit SET {column} = '1' WHERE seq = ?", (seq,))  # noqa: S608 (our columns)
 
 
-COLUMNS = ("at", "who", "action", "element", "previous", "hash")
+COLUMNS = ("at", "who", "action", "element", "previous", "hash", "origin", "why")
 SWAP = "UPDATE audit SET seq=99 WHERE seq=2; UPDATE audit SET seq=2 WHERE seq=3; UPDATE audit SET seq=3 WHERE seq=99;"
 EDITS: list[tuple[str, Callable[[sqlite3.Connection], object]]] = [
     *((f"{column} of row {seq}", edited(column, seq)) for column in COLUMNS
@@ -83,7 +83,7 @@ def test_threat_78_a_chain_made_anew_lacks_the_signed_heads(tmp_path: Path, sign
     for n in range(ROWS):
         store.record(AuditEntry(NOW + n, "nobody", "apply", "lab", {"n": n}))
     store.close()
-    assert fault(tmp_path, signer) == "row 3 is not the one whose head was signed"
+    assert fault(tmp_path, signer) == "row 3 is not the one whose head was kept"
 
 
 def test_threat_78_a_forged_head_is_refused_and_a_torn_last_line_is_not_an_alarm(
