@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from starlette.routing import compile_path
+
 from fleet_server.store.records import Role
 
 COVERS: Mapping[Role, frozenset[Role]] = {
@@ -124,6 +126,14 @@ ROUTES: Mapping[tuple[str, str], Access] = {
 def rule(method: str, path: str) -> Access | None:
     """The line for a route's template; HEAD is as GET. None: nobody may."""
     return ROUTES.get(("GET" if method == "HEAD" else method, path))
+
+
+def methods_of(path: str) -> list[str]:
+    """What the routes of a path take together, for `Allow`."""
+    return sorted({method for (method, template), pattern in _PATTERNS.items() if pattern.fullmatch(path)})
+
+
+_PATTERNS = {key: compile_path(key[1])[0] for key in ROUTES}
 
 
 def allows(access: Access, role: Role | None, scope: Mapping[str, str]) -> str | None:

@@ -22,12 +22,14 @@ from fleet_server.errors import (
     TooLargeError,
     http_status,
 )
+from fleet_server.http import access
 from fleet_server.services import Services
 from fleet_server.store.records import AuditEntry
 
 API_VERSION = "roadstead/v1"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+PARTS: dict[str, Any] = {}  # schemas that bodies refer to, for /openapi.json
 T = TypeVar("T")
 D = TypeVar("D", bound=Document)
 P = ParamSpec("P")
@@ -74,8 +76,10 @@ async def document(request: Request, kind: type[D]) -> D:
 
 
 def takes(kind: type[Document]) -> dict[str, Any]:
-    """For OpenAPI: the route's body."""
-    return {"requestBody": {"required": True, "content": {JSON: {"schema": kind.model_json_schema(mode="validation")}}}}
+    """For OpenAPI: the route's body. What the document is made of goes to PARTS."""
+    schema = kind.model_json_schema(mode="validation", ref_template="#/components/schemas/{model}")
+    PARTS.update(schema.pop("$defs", {}))
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
 
 
 def answer(value: Document, status: int = 200) -> Response:
@@ -156,6 +160,8 @@ def install_errors(app: FastAPI) -> None:
             return error_response(request, NotFoundError("there is no such route", element=request.url.path))
         mine = NotAllowedError(str(error.detail), element=f"{request.method} {request.url.path}")
         mine.status = error.status_code
+        if error.status_code == 405:
+            mine.headers = {"Allow": ", ".join(access.methods_of(request.url.path))}
         return error_response(request, mine)
 
     async def invalid(request: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -33,10 +34,14 @@ from provisioning.authority.renewal import renew
 from provisioning.renewal import RenewAnswer, RenewRequest
 
 SESSION = "session"
+PEM: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-pem-file": {"schema": {"type": "string"}}}}}
+BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+}
 router = APIRouter(tags=["device"], route_class=FleetRoute)
 
 
-@router.get("/v1/ca")
+@router.get("/v1/ca", responses=PEM, response_class=Response)
 async def ca(request: Request) -> Response:
     """The CA's certificate; compare its SHA-256 with a pin before you trust it."""
     return Response(services(request).authority.pem, media_type="application/x-pem-file")
@@ -145,7 +150,7 @@ def _renew(parts: Services, caller: Caller, asked: RenewRequest) -> RenewAnswer:
     return renewed
 
 
-@router.get("/v1/values/{sha256}")
+@router.get("/v1/values/{sha256}", responses=BYTES, response_class=Response)
 async def value(request: Request, sha256: str) -> Response:
     """A configuration value above 1 KiB."""
     data = await in_thread(services(request).store.value, sha256) if matches(SHA256_PATTERN, sha256) else None

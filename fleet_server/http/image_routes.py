@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
@@ -27,6 +27,11 @@ TAG_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 OPEN_RANGE = re.compile(r"bytes=([0-9]{1,16})-[0-9]*")
 CONTENT_RANGE = re.compile(r"(?:bytes )?([0-9]{1,16})-[0-9]{1,16}(?:/.*)?")
 App = Annotated[str, Path(pattern=rf"^(?:{NAME_PATTERN})$")]
+EMPTY: dict[int | str, dict[str, Any]] = {201: {"description": "Created"}, 202: {"description": "Accepted"}}
+BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "A part"},
+}
 router = APIRouter(tags=["images"], route_class=FleetRoute)
 
 
@@ -44,7 +49,7 @@ async def version() -> Response:
 # --- reading
 
 
-@router.get("/v2/apps/{app}/blobs/{digest}")
+@router.get("/v2/apps/{app}/blobs/{digest}", responses=BYTES, response_class=Response)
 @router.head("/v2/apps/{app}/blobs/{digest}", include_in_schema=False)
 async def blob(request: Request, app: App, digest: str) -> Response:
     """A blob, whole or a range of it."""
@@ -62,7 +67,7 @@ async def blob(request: Request, app: App, digest: str) -> Response:
     return FileResponse(path, headers=told, media_type="application/octet-stream", stat_result=path.stat())
 
 
-@router.get("/v2/apps/{app}/manifests/{reference}")
+@router.get("/v2/apps/{app}/manifests/{reference}", responses=BYTES, response_class=Response)
 @router.head("/v2/apps/{app}/manifests/{reference}", include_in_schema=False)
 async def manifest(request: Request, app: App, reference: str) -> Response:
     """A manifest by digest or tag."""
@@ -87,7 +92,7 @@ async def tags(request: Request, app: App) -> Response:
 # --- writing
 
 
-@router.post("/v2/apps/{app}/blobs/uploads/")
+@router.post("/v2/apps/{app}/blobs/uploads/", status_code=202, responses=EMPTY, response_class=Response)
 @router.post("/v2/apps/{app}/blobs/uploads", include_in_schema=False)
 async def begin(
     request: Request, app: App, caller: Asker, digest: str | None = None, mount: str | None = None
@@ -103,7 +108,7 @@ async def begin(
     return await _finish(request, app, upload, digest, caller.name)
 
 
-@router.patch("/v2/apps/{app}/blobs/uploads/{ident}")
+@router.patch("/v2/apps/{app}/blobs/uploads/{ident}", status_code=202, responses=EMPTY, response_class=Response)
 async def append(request: Request, app: App, ident: str, caller: Asker) -> Response:
     """More bytes, which must follow those that are there."""
     upload = services(request).blobs.upload(ident, caller.name)
@@ -112,7 +117,7 @@ async def append(request: Request, app: App, ident: str, caller: Asker) -> Respo
     return _accepted(app, upload)
 
 
-@router.put("/v2/apps/{app}/blobs/uploads/{ident}")
+@router.put("/v2/apps/{app}/blobs/uploads/{ident}", status_code=202, responses=EMPTY, response_class=Response)
 async def complete(request: Request, app: App, ident: str, digest: str, caller: Asker) -> Response:
     """The last bytes, if any, and the digest of all."""
     upload = services(request).blobs.upload(ident, caller.name)
@@ -121,7 +126,7 @@ async def complete(request: Request, app: App, ident: str, digest: str, caller: 
     return await _finish(request, app, upload, digest, caller.name)
 
 
-@router.get("/v2/apps/{app}/blobs/uploads/{ident}")
+@router.get("/v2/apps/{app}/blobs/uploads/{ident}", status_code=204, response_class=Response)
 async def progress(request: Request, app: App, ident: str, caller: Asker) -> Response:
     """How far an upload is."""
     answer = _accepted(app, services(request).blobs.upload(ident, caller.name))
@@ -137,7 +142,7 @@ async def cancel(request: Request, app: App, ident: str, caller: Asker) -> Respo
     return Response(status_code=204)
 
 
-@router.put("/v2/apps/{app}/manifests/{reference}")
+@router.put("/v2/apps/{app}/manifests/{reference}", status_code=202, responses=EMPTY, response_class=Response)
 async def put_manifest(request: Request, app: App, reference: str, caller: Asker) -> Response:
     """A manifest or index whose parts are there, by digest or tag."""
     data = await body(request, MAX_MANIFEST_BYTES)

@@ -8,7 +8,7 @@ from fleet_protocol.documents.api import Health, WhoAmI
 from fleet_protocol.documents.fleet import OnlineKeys
 from fleet_protocol.wire import strict_json
 from fleet_server.errors import NotAllowedError
-from fleet_server.http.answers import JSON, answer, in_thread, said, services
+from fleet_server.http.answers import JSON, PARTS, answer, in_thread, said, services
 from fleet_server.http.gate import Asker, FleetRoute
 from fleet_server.version import VERSION
 
@@ -26,7 +26,9 @@ async def openapi(request: Request) -> Response:
     """All routes, for a machine."""
     state = request.app.state
     if not hasattr(state, "openapi"):
-        state.openapi = strict_json.dumps(await in_thread(request.app.openapi))
+        told = await in_thread(request.app.openapi)
+        components = told.setdefault("components", {}).setdefault("schemas", {})
+        state.openapi = strict_json.dumps({**told, "components": {"schemas": {**PARTS, **components}}})
     return Response(state.openapi, media_type=JSON)
 
 

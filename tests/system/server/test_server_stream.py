@@ -151,7 +151,13 @@ def test_a_screen_that_does_not_read_holds_nothing_up_and_no_more_than_ten_open_
 def test_the_server_ends_quickly_though_screens_look(server: ServerUnderTest) -> None:
     with Screen(server) as screen:
         screen.until("window")
-        reading = threading.Thread(target=lambda: [None for _ in iter(screen.answer.readline, b"")])
+
+        def read_and_hang_up() -> None:
+            while screen.answer.readline():
+                pass
+            screen.connection.close()
+
+        reading = threading.Thread(target=read_and_hang_up)
         reading.start()
         begun = time.monotonic()
         assert server.server is not None
