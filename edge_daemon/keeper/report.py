@@ -11,7 +11,7 @@ from edge_daemon.keeper.probes import UNHEALTHY
 from edge_daemon.keeper.records import AppRow, ServiceRow
 from edge_daemon.keeper.sampler import Readings
 from edge_daemon.keeper.standing import reported
-from edge_daemon.keeper.supervise import Past, Unit
+from edge_daemon.keeper.supervise import CRASH_LOOP_AT, Past, Unit
 from edge_daemon.slots import shown
 from fleet_protocol.wire import strict_json
 from fleet_protocol.wire.bounds import MAX_REPORTED_BYTES, MAX_TEXT
@@ -34,7 +34,7 @@ def service_state(unit: Unit, view: View, now: float) -> str:
     if past.finished is not None:
         return "completed" if past.finished == 0 else "failed"
     if past.due > now or (seen is not None and past.failures):
-        return "backoff"
+        return "crash-loop" if past.failures >= CRASH_LOOP_AT else "backoff"
     return "starting" if unit.name in view.acting else "waiting"
 
 
@@ -76,9 +76,10 @@ def _state_of_services(view: View, row: AppRow, states: dict[str, str]) -> tuple
         name = worst["failed"]
         code = view.past[name].finished
         return "failed", f"{shown(name)} ended with exit code {code} and is not started again"
-    if "backoff" in worst:
-        name = worst["backoff"]
-        return "degraded", f"{shown(name)} failed {view.past[name].failures} times in a row"
+    for state, words in (("crash-loop", "is in a crash loop: it "), ("backoff", "")):
+        if state in worst:
+            name = worst[state]
+            return "degraded", f"{shown(name)} {words}failed {view.past[name].failures} times in a row"
     for state in ("stopping", "starting", "waiting"):
         if state in worst:
             name = worst[state]

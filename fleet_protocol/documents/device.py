@@ -9,7 +9,9 @@ from pydantic import Field
 from fleet_protocol.documents.base import Count, DeviceId, Name, OpenDocument, Sha256, Text, UnixTime, Version
 from fleet_protocol.wire import bounds
 
-ServiceState = Literal["waiting", "starting", "running", "backoff", "stopping", "stopped", "completed", "failed"]
+ServiceState = Literal[
+    "waiting", "starting", "running", "backoff", "crash-loop", "stopping", "stopped", "completed", "failed"
+]
 Health = Literal["healthy", "unhealthy", "starting", "none"]  # after its probe; none: it has none, or does not run
 AppState = Literal["ok", "updating", "degraded", "failed", "held", "stopped"]
 

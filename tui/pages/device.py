@@ -13,7 +13,8 @@ from tui.model.world import World
 from tui.pages.body import Body, Entry, Page, View, blocks, message, title
 
 SERVICE_STATES = {"running": "ok", "starting": "updating", "stopping": "updating", "waiting": "held",
-                  "completed": "ok", "backoff": "degraded", "failed": "failed", "stopped": "held"}  # fmt: skip
+                  "completed": "ok", "backoff": "degraded", "crash-loop": "degraded", "failed": "failed",
+                  "stopped": "held"}  # fmt: skip
 APP_STATES = {"stopped": "held"}
 DAY_S = 86400
 
