@@ -88,6 +88,11 @@ def rows_of(value: object) -> list[Json]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list | tuple) else []
 
 
+def items_of(value: object) -> list[object]:
+    """The values of a list, or none."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
 def pairs(labels: object) -> str:
     """`role=camera,site=lyon`."""
     return ",".join(f"{text_of(k)}={text_of(v)}" for k, v in sorted(mapping_of(labels).items()))
@@ -109,7 +114,7 @@ def device_row(view: Json) -> DeviceRow:
         runs=once(", ".join(f"{text_of(a.get('app'))} {text_of(a.get('release')) or '-'}" for a in apps)),
         site=once(text_of(mapping_of(view.get("labels")).get("site"))),
         labels=once(pairs(view.get("labels"))),
-        fleets=once(", ".join(text_of(f) for f in view.get("fleets") or ())),
+        fleets=once(", ".join(text_of(f) for f in items_of(view.get("fleets")))),
         memory=sum(used) if used else -1,
         memory_limit=sum(limits) if limits else -1,
         seen=number_of(view.get("last_seen")),
