@@ -29,7 +29,7 @@ from edge_daemon.layout import Layout
 pytestmark = pytest.mark.alone
 
 MOST_KB = 20 * 1024
-WORK_S = 20.0  # of ordinary work after the idle pages went: what is in use comes back
+WORK_S = 10.0  # of ordinary work after the idle pages went: what is in use comes back
 
 OURS = {
     "edge_daemon", "edge_daemon.layout", "edge_daemon.sealed", "edge_daemon.slots",
