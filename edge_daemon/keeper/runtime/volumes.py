@@ -22,6 +22,7 @@ KEPT_FREE = 64 << 20
 """No volume is made or enlarged that would leave less than this on the host's file system."""
 MEND_SECONDS = 30.0
 OPTIONS = "loop,nosuid,nodev,noatime"
+LOOP_CONTROL = "/dev/loop-control"
 
 
 def make_ready(layout: Layout, app: str, volume: VolumeMount, uid: int, gid: int) -> None:
@@ -143,6 +144,8 @@ def _take_room(path: str, size: int, flags: int) -> None:
 
 def _mount(image: str, path: str) -> None:
     _mend(image, "-p")
+    if not os.path.exists(LOOP_CONTROL):  # without udev nobody has loaded the driver; that mount fails says the rest
+        programs.run(["modprobe", "loop"], seconds=MEND_SECONDS)
     _do("mounted", image, ["mount", "-t", "ext4", "-o", OPTIONS, image, path])
     with suppress(OSError):
         os.rmdir(f"{path}/lost+found")
